@@ -1,0 +1,34 @@
+# `make demo` and `make test` are all the set-up there is: each makes the virtual environment it needs.
+PYTHON ?= python3.11
+TAG := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := .venv-$(TAG)
+BIN := $(VENV)/bin
+DEMO_OUT ?= demo-report
+
+.PHONY: demo test lint calibrate bench clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## natural patches and digits: fit, sample, write $(DEMO_OUT)/report.html
+	$(BIN)/padl demo --out $(DEMO_OUT)
+
+test: $(VENV)/.installed  ## the fast suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(VENV)/.installed  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+calibrate: $(VENV)/.installed  ## the slow suite
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.installed  ## comparisons with rivals
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv-* build dist demo-report .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,11 @@
+"""Fixtures shared by the suite."""
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def x64():
+    """Run a test with 64-bit JAX types."""
+    with jax.enable_x64(True):
+        yield
