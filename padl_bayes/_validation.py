@@ -86,7 +86,7 @@ def check_matrix(X, name="X", *, min_rows=1, n_features=None, mask=None):
 
 
 def check_mask(mask, X):
-    """Return ``mask`` as a boolean array of the shape of ``X``; every row and column must have an observed entry."""
+    """Return ``mask`` as a boolean array like ``X``; every row and column must have an observed entry."""
     if mask is None:
         return None
     mask = np.asarray(mask)
@@ -112,7 +112,7 @@ def check_training_data(X, mask=None):
     observed = X if mask is None else X[mask]
     if np.ptp(observed) == 0:
         raise ValueError(f"X is constant (every entry is {observed.flat[0]:.6g}): there is nothing to learn")
-    if mask is None and (X == X[0]).all():
+    if mask is None and (X[0] == X).all():
         raise ValueError(f"X is one sample repeated {X.shape[0]} times: there is nothing to learn")
     return X, mask
 
