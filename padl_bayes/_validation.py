@@ -1,33 +1,76 @@
 """Bad input gets one clear error: the argument, what was found, what is expected."""
 
 import numbers
+from collections.abc import Hashable
 
 import numpy as np
 
+_LARGEST_EXACT_INTEGER = 2**53
+
+
+def _same_kind(error, message):
+    """Return a plain TypeError or ValueError: subclasses may not take a single message."""
+    return TypeError(message) if isinstance(error, TypeError) else ValueError(message)
+
+
+def _from_objects(array, name):
+    """Turn an object array of numbers (Python ints, fractions, decimals, None for missing) into float64."""
+    for entry in array.flat:
+        if isinstance(entry, (str, bytes)):
+            raise TypeError(f"{name} must hold numbers, found the text {entry!r}; convert it first")
+        if isinstance(entry, numbers.Integral) and abs(int(entry)) > _LARGEST_EXACT_INTEGER:
+            raise ValueError(
+                f"{name} holds integers beyond 2**53, which floats cannot hold; rescale them first"
+            )
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"{name} must hold numbers, found dtype object with non-numeric entries: {error}"
+        ) from None
+
 
 def _as_real_array(values, name):
+    if values is None:
+        raise TypeError(f"{name} is None; pass an array of numbers")
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
         raise TypeError(f"{name} is a sparse matrix; pass a dense array, e.g. {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array; pass {name}.data, with mask=~{name}.mask where a mask is taken"
+        )
     try:
         array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise _same_kind(error, f"{name} must be a rectangular array of numbers: {error}") from None
     if array.dtype == object:
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError, OverflowError):
-            raise TypeError(
-                f"{name} must hold numbers, found dtype object with non-numeric entries"
-            ) from None
+        array = _from_objects(array, name)
     if np.iscomplexobj(array):
         raise TypeError(f"{name} must be real, found dtype {array.dtype}; pass {name}.real or its modulus")
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must hold numbers, found dtype {array.dtype}")
-    if array.dtype.kind in "iu" and array.size and np.abs(array.astype(np.float64)).max() > 2.0**53:
+    if (
+        array.dtype.kind in "iu"
+        and array.size
+        and np.abs(array.astype(np.float64)).max() > _LARGEST_EXACT_INTEGER
+    ):
         raise ValueError(f"{name} holds integers beyond 2**53, which floats cannot hold; rescale them first")
-    if array.dtype.name in ("float32", "float64"):
+    if array.dtype in (np.float32, np.float64):
         return array
-    return array.astype(np.float32 if array.dtype.name in ("float16", "bfloat16") else np.float64)
+    narrow = array.dtype.name in ("float16", "bfloat16", "float32")
+    # a long double may overflow to infinity here, which is reported as such by the caller
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32 if narrow else np.float64)
+
+
+def _as_filled_matrix(values, name):
+    X = _as_real_array(values, name)
+    if X.ndim != 2:
+        hint = f"; reshape one sample to (1, {X.size})" if X.ndim == 1 else ""
+        raise ValueError(f"{name} must have 2 dimensions (samples, features), found shape {X.shape}{hint}")
+    if 0 in X.shape:
+        raise ValueError(f"{name} is empty: found shape {X.shape}")
+    return X
 
 
 def check_matrix(X, name="X", *, min_rows=1, n_features=None, mask=None):
@@ -53,12 +96,7 @@ def check_matrix(X, name="X", *, min_rows=1, n_features=None, mask=None):
     ValueError
         Wrong shape, too few rows, NaN or infinity where observed, or values whose squares overflow.
     """
-    X = _as_real_array(X, name)
-    if X.ndim != 2:
-        hint = f"; reshape one sample to (1, {X.size})" if X.ndim == 1 else ""
-        raise ValueError(f"{name} must have 2 dimensions (samples, features), found shape {X.shape}{hint}")
-    if 0 in X.shape:
-        raise ValueError(f"{name} is empty: found shape {X.shape}")
+    X = _as_filled_matrix(X, name)
     if X.shape[0] < min_rows:
         raise ValueError(f"{name} has {X.shape[0]} sample(s); at least {min_rows} are needed")
     if n_features is not None and X.shape[1] != n_features:
@@ -89,8 +127,13 @@ def check_mask(mask, X):
     """Return ``mask`` as a boolean array like ``X``; every row and column must have an observed entry."""
     if mask is None:
         return None
-    mask = np.asarray(mask)
-    shape = np.shape(X)
+    shape = _as_filled_matrix(X, "X").shape
+    if isinstance(mask, np.ma.MaskedArray):
+        raise TypeError("mask is itself a masked array; pass a boolean array, True where observed")
+    try:
+        mask = np.asarray(mask)
+    except (TypeError, ValueError) as error:
+        raise _same_kind(error, f"mask must be a rectangular boolean array: {error}") from None
     if mask.shape != shape:
         raise ValueError(f"mask must have the shape of X, {shape}, found {mask.shape}")
     if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
@@ -109,11 +152,19 @@ def check_training_data(X, mask=None):
     """Return ``(X, mask)`` fit to learn from: at least two samples that are not all the same."""
     mask = check_mask(mask, X)
     X = check_matrix(X, min_rows=2, mask=mask)
-    observed = X if mask is None else X[mask]
-    if np.ptp(observed) == 0:
-        raise ValueError(f"X is constant (every entry is {observed.flat[0]:.6g}): there is nothing to learn")
-    if mask is None and (X[0] == X).all():
+    observed = np.ones(X.shape, bool) if mask is None else mask
+    lowest = np.min(X, axis=0, initial=np.inf, where=observed)
+    highest = np.max(X, axis=0, initial=-np.inf, where=observed)
+    if lowest.min() == highest.max():
+        raise ValueError(f"X is constant (every entry is {lowest[0]:.6g}): there is nothing to learn")
+    if (lowest == highest).all():
         raise ValueError(f"X is one sample repeated {X.shape[0]} times: there is nothing to learn")
+    limits = np.finfo(X.dtype)
+    largest = np.abs(X).max()
+    if largest < np.sqrt(limits.tiny) / limits.eps:
+        raise ValueError(
+            f"X holds values of at most {largest:.3g}, whose squares underflow {X.dtype}; rescale"
+        )
     return X, mask
 
 
@@ -126,20 +177,28 @@ def check_count(value, name, *, minimum=1):
     return int(value)
 
 
-def check_scalar(value, name, *, minimum=0.0, strict=False):
-    """Return ``value`` as a finite float that is at least (``strict``: above) ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, np.ndarray)) or np.ndim(value) > 0:
+def check_scalar(value, name, *, minimum=0.0, strict=False, maximum=np.inf):
+    """Return ``value`` as a finite float in [minimum, maximum], or (``strict``) above ``minimum``."""
+    # a zero-dimensional NumPy or JAX array is a number too
+    is_array = isinstance(getattr(value, "dtype", None), np.dtype)
+    scalar = value.item() if is_array and np.ndim(value) == 0 else value
+    if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real):
         raise TypeError(f"{name} must be a real number, found {value!r} of type {type(value).__name__}")
-    number = float(value)
-    if not np.isfinite(number) or number < minimum or (strict and number == minimum):
-        relation = "above" if strict else "at least"
-        raise ValueError(f"{name} must be finite and {relation} {minimum:g}, found {number:g}")
+    try:
+        number = float(scalar)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number) or number < minimum or (strict and number == minimum) or number > maximum:
+        bounds = f"{'above' if strict else 'at least'} {minimum:g}"
+        if np.isfinite(maximum):
+            bounds += f" and at most {maximum:g}"
+        raise ValueError(f"{name} must be finite and {bounds}, found {number:g}")
     return number
 
 
 def check_choice(value, name, choices):
     """Return ``value`` if it is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, Hashable) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {listed}, found {value!r}")
     return value
