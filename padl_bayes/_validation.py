@@ -123,6 +123,43 @@ def check_matrix(X, name="X", *, min_rows=1, n_features=None, mask=None):
     return X
 
 
+def check_array(values, name, shape):
+    """Return ``values`` as a filled array of finite float32 or float64.
+
+    Parameters
+    ----------
+    values : array_like
+    name : str
+        What to call the argument in errors.
+    shape : tuple
+        Integers are sizes that are required, strings stand for any size, a leading ``"..."`` for any axes.
+
+    Raises
+    ------
+    TypeError
+        Non-numeric, complex or sparse input.
+    ValueError
+        Another shape, nothing in it, NaN or infinity.
+    """
+    array = _as_real_array(values, name)
+    last = shape[1:] if shape[:1] == ("...",) else shape
+    found = array.shape[array.ndim - len(last) :] if array.ndim >= len(last) else ()
+    fits = len(found) == len(last) and (len(last) < len(shape) or array.ndim == len(last))
+    if not fits or any(
+        isinstance(want, int) and want != size for want, size in zip(last, found, strict=True)
+    ):
+        wanted = ", ".join(str(size) for size in shape)
+        raise ValueError(f"{name} must have shape ({wanted}), found {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: found shape {array.shape}")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        raise ValueError(
+            f"{name} has {bad.sum()} NaN or infinite value(s), the first at {np.argwhere(bad)[0].tolist()}"
+        )
+    return array
+
+
 def check_mask(mask, X):
     """Return ``mask`` as a boolean array like ``X``; every row and column must have an observed entry."""
     if mask is None:

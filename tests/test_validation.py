@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from padl_bayes._validation import (
+    check_array,
     check_choice,
     check_count,
     check_dictionary,
@@ -202,6 +203,30 @@ def test_dictionary_rows_must_have_unit_norm():
         check_dictionary(np.diag([0.0, 1.0]))
     atoms = np.array([[0.6, 0.8], [1.0, 0.0]], np.float32)
     assert check_dictionary(atoms) is atoms
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "message"),
+    [
+        (np.ones((2, 3)), (2, 4), r"must have shape \(2, 4\), found \(2, 3\)"),
+        (np.ones(3), ("...", "K", 3), r"must have shape \(\.\.\., K, 3\), found \(3,\)"),
+        (np.ones((2, 3)), (3,), r"must have shape \(3\), found \(2, 3\)"),
+        (np.ones((2, 0)), (2, "K"), r"is empty: found shape \(2, 0\)"),
+        (np.array([1.0, np.nan]), ("N",), r"has 1 NaN or infinite value\(s\), the first at \[1\]"),
+    ],
+)
+def test_arrays_of_another_shape_or_with_gaps_are_refused(values, shape, message):
+    with pytest.raises(ValueError, match=f"^draws {message}"):
+        check_array(values, "draws", shape)
+
+
+def test_arrays_of_the_right_shape_pass():
+    values = np.ones((5, 2, 3), np.float32)
+    assert check_array(values, "draws", ("...", "K", 3)) is values
+    assert check_array(values, "draws", (5, 2, "P")) is values
+    assert check_array([[1, 2]], "draws", ("...", 2)).dtype == np.float64
+    with pytest.raises(TypeError, match=r"^draws must be real"):
+        check_array(1j * values, "draws", ("...", "K", 3))
 
 
 @pytest.mark.parametrize(
