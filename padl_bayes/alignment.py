@@ -205,6 +205,8 @@ def _assign(unit, weights, reference, flip):
     """Return the best labels of every draw, shape (S, K), their signs and their cosines."""
     permutation = np.empty(weights.shape, int)
     cosines = np.empty(weights.shape, unit.dtype)
+    # atoms that are not in use only settle the labels that those in use leave open
+    weights = weights + 1e-6 * (weights.max() or 1)
     for s, (atoms, weight) in enumerate(zip(unit, weights, strict=True)):
         products = reference @ atoms.T
         rows, columns = linear_sum_assignment(weight * _similarity(products, flip), maximize=True)

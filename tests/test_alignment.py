@@ -210,14 +210,26 @@ def test_a_shorter_reference_keeps_its_order_and_the_rest_still_align():
 def test_atoms_that_are_not_in_use_do_not_pull_on_labels():
     rng = np.random.default_rng(11)
     truth = random_atoms(rng, 3, 8)
-    draws, permutation, signs = planted_draws(rng, truth, (40,), spread=0.02)
-    # five more slots, filled in each draw with near copies of the true atoms that are not in use
-    idle = unit(truth[rng.integers(3, size=(40, 5))] + 0.01 * rng.standard_normal((40, 5, 8)))
-    active = np.concatenate([np.ones((40, 3)), np.zeros((40, 5))], axis=1)
+    draws, permutation, signs = planted_draws(rng, truth, (40,), spread=0.1)
+    # five more slots, filled in each draw with copies of true atoms that are not in use
+    idle = truth[rng.integers(3, size=(40, 5))]
+    # weights of atoms in use may be small, as probabilities are
+    active = np.concatenate([rng.choice([1, 0.01], (40, 3)), np.zeros((40, 5))], axis=1)
     result = align(np.concatenate([draws, idle], axis=1), truth, active=active)
     np.testing.assert_array_equal(result.permutation[:, :3], permutation)
     np.testing.assert_array_equal(result.signs[:, :3], signs)
-    np.testing.assert_array_equal(result.apply(active), active)
+    assert (result.apply(active)[:, 3:] == 0).all()
+
+
+def test_atoms_that_are_not_in_use_settle_the_labels_left_open():
+    rng = np.random.default_rng(20)
+    truth = random_atoms(rng, 5, 8)
+    draws, permutation, signs = planted_draws(rng, truth, (30,), spread=0.02)
+    active = (rng.random((30, 5)) < 0.4).astype(float)
+    for weights in (active, 0 * active):
+        result = align(draws, truth, active=weights)
+        np.testing.assert_array_equal(result.permutation, permutation)
+        np.testing.assert_array_equal(result.signs, signs)
 
 
 def test_atoms_used_by_few_draws_get_labels_of_their_own():
