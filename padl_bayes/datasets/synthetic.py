@@ -38,8 +38,8 @@ def _unit_atoms(rng, n_atoms, n_features):
 def _with_noise(rng, dictionary, codes, noise_scale, dtype):
     clean = codes @ dictionary
     X = clean + noise_scale * rng.standard_normal(clean.shape)
-    arrays = (a.astype(dtype) for a in (X, dictionary, codes))
-    return Synthetic(*arrays, float(noise_scale), clean.astype(dtype))
+    X, dictionary, codes, clean = (array.astype(dtype) for array in (X, dictionary, codes, clean))
+    return Synthetic(X, dictionary, codes, float(noise_scale), clean)
 
 
 def synthetic_a(
