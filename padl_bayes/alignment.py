@@ -175,7 +175,7 @@ def recovered(dictionary, truth, threshold=0.95, *, flip=True):
     if np.shape(dictionary) == (0, truth.shape[1]):
         return 0
     dictionary = check_matrix(dictionary, "dictionary", n_features=truth.shape[1])
-    close: np.ndarray = np.greater(_similarity(_unit_rows(truth) @ _unit_rows(dictionary).T, flip), threshold)
+    close = _similarity(_unit_rows(truth) @ _unit_rows(dictionary).T, flip) > threshold
     # the number of close pairs, not the sum of cosines: one excellent pair must not cost two good ones
     return int(close[linear_sum_assignment(close, maximize=True)].sum())
 
@@ -189,7 +189,7 @@ def _first_reference(unit, weights, reference, flip):
     target = np.zeros(unit.shape[1:], unit.dtype)
     if reference is not None:
         target[: len(reference)] = _unit_rows(reference)
-    empty = ~target.any(axis=1)
+    empty = np.linalg.norm(target, axis=1) == 0
     for s in np.argsort(weights.sum(axis=1), kind="stable")[::-1]:
         if not empty.any():
             break

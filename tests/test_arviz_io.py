@@ -1,76 +1,24 @@
-"""Draws reach ArviZ aligned, named as the contract says, and survive a file, in both of its generations."""
+"""Draws reach ArviZ aligned and named as the contract says, in both of its generations."""
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import matplotlib as mpl
 import matplotlib.pyplot
 import numpy as np
 import pytest
 
-from padl_bayes import _arviz, _memory
+from padl_bayes import _memory
 from padl_bayes.alignment import align
 from padl_bayes.arviz_io import (
     POSTERIOR_DIMS,
     estimate_nbytes,
-    from_netcdf,
     load_arviz,
     to_arviz,
-    to_netcdf,
 )
+from tests.oracles.planted_posterior import CHAINS, DRAWS, K, N, P, group_names, planted, values
 
-CHAINS, DRAWS, N, K, P = 2, 80, 12, 4, 6
 az = load_arviz()
-
-
-def planted(dtype=np.float64, seed=0):
-    """A posterior in scrambled labels and signs; return what to pass, and it in the labels of ``truth``."""
-    rng = np.random.default_rng(seed)
-    shape = (CHAINS, DRAWS)
-
-    def near(value, spread=0.03):
-        return value + spread * rng.standard_normal((*shape, *np.shape(value)))
-
-    truth = np.linalg.qr(rng.standard_normal((P, P)))[0][:K]
-    dictionary = near(truth)
-    clean = {
-        "activation_rate": near(0.5),
-        "active": rng.random((*shape, K)) < 0.9,
-        "activation_prob": near(np.array([0.9, 0.8, 0.7, 0.6])),
-        "usage": near(np.array([0.4, 0.3, 0.2, 0.1])),
-        "envelope": near(np.array([3.0, 2.0, 4.0, 5.0])),
-        "rate_l1": near(2.0),
-        "rate_linf": near(1.0),
-        "noise_scale": near(0.3),
-        "dictionary": dictionary / np.linalg.norm(dictionary, axis=-1, keepdims=True),
-        "codes": near(rng.standard_normal((N, K))) * (rng.random((*shape, N, K)) < 0.7),
-    }
-    clean["num_active"] = clean["active"].sum(axis=-1)
-    clean = {name: v.astype(dtype) if v.dtype == float else v for name, v in clean.items()}
-    scrambled = {name: values.copy() for name, values in clean.items()}
-    for index in np.ndindex(*shape):
-        order, signs = rng.permutation(K), rng.choice([-1, 1], K).astype(dtype)
-        for name in ("active", "activation_prob", "usage", "envelope"):
-            scrambled[name][index] = clean[name][index][order]
-        scrambled["dictionary"][index] = (signs[:, None] * clean["dictionary"][index])[order]
-        scrambled["codes"][index] = (signs * clean["codes"][index])[:, order]
-    extras = {
-        "X": rng.standard_normal((N, P)).astype(dtype),
-        "sample_stats": {"lp": near(-100.0).astype(dtype), "diverging": rng.random(shape) < 0.1},
-        "log_likelihood": near(np.full(N, -5.0)).astype(dtype),
-    }
-    return scrambled, extras, clean, truth
-
-
-def group_names(data):
-    return set(data.groups()) if callable(data.groups) else set(data.children)
-
-
-def values(data, group, name):
-    return data[group][name].values
 
 
 @pytest.fixture(scope="module")
@@ -244,50 +192,6 @@ def test_attributes_name_versions_and_keep_what_was_given(example):
     assert attrs["arviz_version"] == az.__version__
 
 
-def test_file_gives_back_every_value_dimension_label_and_attribute(example, tmp_path):
-    scrambled, extras, _, truth, _ = example
-    attrs = {
-        "seed": np.uint32(3),
-        "flag": True,
-        "nothing": None,
-        "grid": np.arange(3),
-        "text": "a b",
-        "nested": {},
-    }
-    attrs |= {"big": 2**70, "real": np.float32(0.5), "table": {"x": np.float32(1.0), "y": np.arange(2)}}
-    labels = {"feature": [f"channel {i}" for i in range(P)]}
-    data = to_arviz(scrambled, **extras, reference=truth, keep_raw=True, attrs=attrs, coords=labels)
-    path = to_netcdf(data, tmp_path / "posterior.nc")
-    assert os.listdir(tmp_path) == ["posterior.nc"]
-    back = from_netcdf(path)
-    path.write_bytes(b"gone")
-    assert type(back) is type(data)
-    assert group_names(back) == group_names(data)
-    for group in group_names(data):
-        assert set(back[group].data_vars) == set(data[group].data_vars)
-        for name in data[group].data_vars:
-            before, after = data[group][name], back[group][name]
-            assert before.dims == after.dims
-            assert before.dtype == after.dtype
-            np.testing.assert_array_equal(before.values, after.values)
-            for dim in before.dims:
-                assert list(before[dim].values) == list(after[dim].values)
-    assert dict(back.attrs) == dict(data.attrs)
-    assert (back.attrs["seed"], back.attrs["flag"], back.attrs["nothing"]) == (3, "true", "null")
-    assert (back.attrs["grid"], back.attrs["text"], back.attrs["real"]) == ("[0, 1, 2]", "a b", 0.5)
-    assert (back.attrs["big"], back.attrs["table"]) == (str(2**70), '{"x": 1.0, "y": [0, 1]}')
-
-
-def test_arviz_itself_opens_the_file(example, tmp_path):
-    *_, data = example
-    path = to_netcdf(data, tmp_path / "posterior.nc")
-    opened = az.from_netcdf(str(path))
-    np.testing.assert_array_equal(
-        values(opened, "posterior", "dictionary"), values(data, "posterior", "dictionary")
-    )
-    opened.close()
-
-
 def test_summaries_and_diagnostics_work_without_warnings(example):
     *_, data = example
     table = az.summary(data, var_names=["noise_scale", "usage", "active", "num_active", "dictionary"])
@@ -423,68 +327,3 @@ def test_companions_that_do_not_fit_are_named(change, error, message):
 def test_samples_must_be_a_mapping(samples):
     with pytest.raises(TypeError, match="samples must be a mapping of names to arrays, found"):
         to_arviz(samples, X=np.ones((N, P)))
-
-
-def test_files_that_exist_are_kept_unless_told(example, tmp_path):
-    *_, data = example
-    path = tmp_path / "posterior.nc"
-    path.write_text("mine")
-    with pytest.raises(
-        FileExistsError, match=r"posterior\.nc' exists already; pass another one or overwrite=True"
-    ):
-        to_netcdf(data, path)
-    assert path.read_text() == "mine"
-    to_netcdf(data, path, overwrite=True)
-    assert "posterior" in group_names(from_netcdf(path))
-    with pytest.raises(FileNotFoundError, match="lies in a folder that does not exist; create it first"):
-        to_netcdf(data, tmp_path / "nowhere" / "posterior.nc")
-    with pytest.raises(TypeError, match="data must be what to_arviz returns, found dict"):
-        to_netcdf({}, tmp_path / "other.nc")
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(example, tmp_path, monkeypatch):
-    path = tmp_path / "posterior.nc"
-    path.write_text("old")
-
-    def interrupted(data, unfinished):
-        unfinished.write_text("half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(_arviz, "_write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        to_netcdf(example[-1], path, overwrite=True)
-    assert os.listdir(tmp_path) == ["posterior.nc"]
-    assert path.read_text() == "old"
-
-
-def test_files_that_cannot_be_read_are_described(example, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.nc' is no file"):
-        from_netcdf(tmp_path / "nothing.nc")
-    path = tmp_path / "posterior.nc"
-    path.write_text("not netCDF")
-    with pytest.raises(
-        ValueError, match=r"posterior\.nc' is no readable netCDF file, expected one of to_netcdf"
-    ):
-        from_netcdf(path)
-    to_netcdf(example[-1], path, overwrite=True)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"posterior\.nc' is no readable netCDF file"):
-        from_netcdf(path)
-    path.write_bytes(whole)
-    monkeypatch.setattr(_arviz, "FORMAT_VERSION", 0)
-    with pytest.raises(ValueError, match="has format version 1, expected at most 0: update padl_bayes"):
-        from_netcdf(path)
-
-
-def test_loading_arviz_is_quiet_on_a_machine_that_never_saw_it(tmp_path):
-    code = "from padl_bayes.arviz_io import load_arviz; print(load_arviz().__version__)"
-    shown = subprocess.run(
-        [sys.executable, "-W", "error::FutureWarning", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
-    )
-    assert shown.stdout.strip() == az.__version__
-    assert shown.stderr == ""
