@@ -1,0 +1,411 @@
+"""Sparse coding with a fixed dictionary: exact row updates on a working set of atoms, with a duality gap.
+
+The problem and its dual are stated in `padl_bayes.objective`. The outer loop certifies the current codes
+against all atoms and picks a working set: the atoms in use and those whose constraint is violated most. The
+inner loop sweeps over that set only, so that cost follows the number of active atoms. Working sets that grow
+by doubling and stop on their own gap follow Massias, Gramfort & Salmon (ICML 2018); in place of their
+extrapolated dual point, which does not help here, the residual is projected on each constraint in turn.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from padl_bayes._precision import precision_of
+from padl_bayes._validation import check_count, check_dictionary, check_matrix, check_scalar
+from padl_bayes.kernels.dual_bound import dual_bound, feasibility_sweep
+from padl_bayes.kernels.row_sweep import BLOCK, Iterate, matmul, pad_rows, sweep
+from padl_bayes.objective import penalty, relative_gap
+
+LEAST_MOMENTUM, MOST_MOMENTUM = 0.5, 0.97
+CHECK_EVERY = 10
+PATIENCE = 5
+MOST_SWEEPS = 500
+
+
+class SparseCode(NamedTuple):
+    """Codes of samples for a fixed dictionary."""
+
+    codes: np.ndarray
+    """(N, K)"""
+    objective: float
+    """``1/2 ||X - R D||_F^2 + alpha1 ||R||_1 + alpha2 sum_k ||r_k||_inf``, computed in float64."""
+    gap: float
+    """Duality gap over ``1/2 ||X||_F^2``: at least how far the objective can be from its minimum."""
+    n_iter: int
+    """Sweeps over the working set."""
+    status: str
+    """Why the solver stopped."""
+
+
+class Problem(NamedTuple):
+    """Data on the device and the two weights."""
+
+    X: jax.Array
+    """(P, N), features first."""
+    dictionary: jax.Array
+    """(K, P)"""
+    alpha1: float
+    alpha2: float
+    nonnegative: bool
+
+    @property
+    def options(self):
+        """Static arguments of the jitted steps."""
+        return {"nonnegative": self.nonnegative, "lasso": self.alpha2 == 0}
+
+
+class WorkingSet(NamedTuple):
+    """Which atoms are being swept, and their codes; all other codes are zero."""
+
+    index: np.ndarray
+    """(w,) atom numbers."""
+    codes: jax.Array
+    """(W, N), W >= w."""
+
+
+class Solution(NamedTuple):
+    """Where `solve` stopped, on the device."""
+
+    codes: jax.Array
+    """(K, N)"""
+    objective: float
+    bound: float
+    gap: float
+    levels: np.ndarray
+    """(K,) left-hand sides of the dual constraints at the last dual point before it was made feasible."""
+    n_sweeps: int
+    converged: bool
+    stalled: bool
+
+
+class _Progress(NamedTuple):
+    iterate: Iterate
+    objective: jax.Array
+    momentum: jax.Array
+    strength: jax.Array
+    step: jax.Array
+    n_sweeps: jax.Array
+    bound: jax.Array
+    dual_point: jax.Array
+    least: jax.Array
+    gap: jax.Array
+    idle: jax.Array
+
+
+def _tune(strength, step, last_step):
+    """Momentum from how much the steps shrank over `CHECK_EVERY` sweeps.
+
+    A mode that plain sweeps contract by rho has, with momentum b, the rate l of
+    ``l^2 - rho (1 + b) l + rho b = 0``. That gives rho from the rate seen, and the b with the least rate, the
+    one that makes the discriminant zero.
+    """
+    rate = (step / jnp.where(last_step > 0, last_step, jnp.inf)) ** (1 / CHECK_EVERY)
+    rho = jnp.minimum(rate**2 / jnp.maximum((1 + strength) * rate - strength, 1e-6), 1)
+    root = jnp.sqrt(1 - rho)
+    best = jnp.clip((1 - root) / (1 + root), LEAST_MOMENTUM, MOST_MOMENTUM)
+    return jnp.where((rate > strength) & (rate < 1), best, strength)
+
+
+def _momentum_sweep(rows, state, nonnegative):
+    """Sweep with momentum; where that raised the objective, let the next sweep start from before it."""
+    iterate, spent = sweep(rows, state.iterate, state.momentum, nonnegative=nonnegative)
+    objective = 0.5 * jnp.sum(iterate.residual**2) + spent
+    slack = 4 * jnp.finfo(objective.dtype).eps * jnp.abs(state.objective)
+    accepted = (state.momentum <= 0) | (objective <= state.objective + slack)
+    # The sweep that follows an undone one has no momentum either: its predecessor is the rejected point.
+    momentum = jnp.where(accepted, jnp.where(state.momentum < 0, 0.0, state.strength), -1.0)
+    weaker = jnp.maximum(0.8 * state.strength, LEAST_MOMENTUM)
+    return state._replace(
+        iterate=iterate,
+        strength=jnp.where(accepted, state.strength, weaker),
+        objective=jnp.where(accepted, objective, state.objective),
+        momentum=momentum.astype(objective.dtype),
+        n_sweeps=state.n_sweeps + 1,
+    )
+
+
+def _check(X, rows, state, nonnegative, lasso):
+    """Renew the working set's bound and the momentum, and count checks without progress."""
+    last_change = state.iterate.residual - state.iterate.previous_residual
+    residual = state.iterate.residual + jnp.minimum(state.momentum, 0) * last_change
+    step = jnp.sqrt(jnp.sum(last_change**2))
+    F = feasibility_sweep(rows, residual, nonnegative=nonnegative)
+    bound, _ = dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
+    better = bound > state.bound
+    bound = jnp.where(better, bound, state.bound)
+    gap = state.objective - bound
+    slack = 4 * jnp.finfo(gap.dtype).eps * jnp.abs(state.objective)
+    progress = (state.objective < state.least - slack) | (gap < 0.99 * state.gap)
+    return state._replace(
+        strength=jnp.where(state.momentum > 0, _tune(state.strength, step, state.step), state.strength),
+        step=step,
+        bound=bound,
+        dual_point=jnp.where(better, F, state.dual_point),
+        least=jnp.where(progress, state.objective, state.least),
+        gap=jnp.where(progress, gap, state.gap),
+        idle=jnp.where(progress, 0, state.idle + 1),
+    )
+
+
+@partial(jax.jit, static_argnames=("nonnegative", "lasso"))
+def _improve(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso):
+    """Sweep over the working set until its gap is below ``target``, progress ends or ``max_sweeps`` are done.
+
+    Returns
+    -------
+    codes : Array, shape (W, N)
+    dual_point : Array, shape (P, N)
+    strength : Array, shape ()
+        Momentum to start the next call with.
+    n_sweeps : Array, shape ()
+    stalled : Array, shape (), bool
+    """
+    residual = X - matmul(rows.atoms.T, codes)
+    # Starting where the previous codes are the current ones makes the first sweep free of momentum.
+    iterate = Iterate(jnp.stack([codes, codes]), residual, residual, jnp.max(jnp.abs(codes), axis=1))
+    dtype = X.dtype
+    worst = jnp.asarray(jnp.inf, dtype)
+    state = _Progress(
+        iterate=iterate,
+        objective=0.5 * jnp.sum(residual**2) + penalty(codes, rows.alpha1, rows.alpha2),
+        momentum=jnp.zeros((), dtype),
+        strength=jnp.asarray(strength, dtype),
+        step=jnp.zeros((), dtype),
+        n_sweeps=jnp.zeros((), int),
+        bound=-worst,
+        dual_point=residual,
+        least=worst,
+        gap=worst,
+        idle=jnp.zeros((), int),
+    )
+
+    def round_of_sweeps(state):
+        count = jnp.minimum(CHECK_EVERY, max_sweeps - state.n_sweeps)
+        state = lax.fori_loop(0, count, lambda _, s: _momentum_sweep(rows, s, nonnegative), state)
+        return _check(X, rows, state, nonnegative, lasso)
+
+    def unfinished(state):
+        open_gap = state.objective - state.bound > target
+        return open_gap & (state.n_sweeps < max_sweeps) & (state.idle < PATIENCE)
+
+    state = lax.while_loop(unfinished, round_of_sweeps, state)
+    codes = state.iterate.history[jnp.where(state.momentum < 0, 1, 0)]
+    return codes, state.dual_point, state.strength, state.n_sweeps, state.idle >= PATIENCE
+
+
+@partial(jax.jit, static_argnames=("nonnegative", "lasso"))
+def _certify(X, dictionary, alpha1, alpha2, atoms, codes, F, *, nonnegative, lasso):
+    """Objective, bound and levels of all atoms in float64, and which rows of the working set are in use."""
+    X, dictionary, atoms, codes, F = (a.astype(jnp.float64) for a in (X, dictionary, atoms, codes, F))
+    residual = X - matmul(atoms.T, codes)
+    objective = 0.5 * jnp.sum(residual**2) + penalty(codes, alpha1, alpha2)
+    rows = pad_rows(dictionary, alpha1, alpha2)
+    bound, levels = dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
+    return objective, bound, levels[: dictionary.shape[0]], jnp.any(codes != 0, axis=1)
+
+
+@jax.jit
+def _residual(X, atoms, codes):
+    return X - matmul(atoms.T, codes)
+
+
+def _capacity(count, n_atoms):
+    """Rows to reserve: few distinct sizes, so that few programs are compiled."""
+    capacity = 128
+    while capacity < count:
+        capacity *= 4
+    return min(capacity, -(-n_atoms // BLOCK) * BLOCK)
+
+
+def _gather(problem, working, index):
+    """The same codes as a working set of other atoms, which must include those in use."""
+    capacity = _capacity(len(index), problem.dictionary.shape[0])
+    place = np.full(problem.dictionary.shape[0], working.codes.shape[0])
+    place[working.index] = np.arange(len(working.index))
+    rows = np.full(capacity, working.codes.shape[0])
+    rows[: len(index)] = place[index]
+    return WorkingSet(index, jnp.take(working.codes, rows, axis=0, mode="fill", fill_value=0))
+
+
+def _atoms_of(problem, working):
+    capacity = working.codes.shape[0]
+    rows = np.full(capacity, problem.dictionary.shape[0])
+    rows[: len(working.index)] = working.index
+    return jnp.take(problem.dictionary, rows, axis=0, mode="fill", fill_value=0)
+
+
+def _choose(levels, used, alpha2):
+    """Atoms in use and the worst violators, at most as many again (32 at least in all)."""
+    violating = np.flatnonzero(levels > alpha2 * (1 + 1e-12))
+    waiting = np.setdiff1d(violating, used)
+    waiting = waiting[np.argsort(-levels[waiting], kind="stable")]
+    room = max(2 * len(used), 32) - len(used)
+    return np.sort(np.concatenate([used, waiting[:room]])), len(waiting)
+
+
+def _solve(problem, codes, tol, max_sweeps, energy):
+    n_atoms = problem.dictionary.shape[0]
+    used = np.flatnonzero(np.asarray(jnp.any(codes != 0, axis=1)))
+    working = _gather(problem, WorkingSet(np.arange(n_atoms), codes), used)
+    atoms = _atoms_of(problem, working)
+    F = _residual(problem.X, atoms, working.codes)
+    best, n_sweeps, stalled, strength = -np.inf, 0, False, LEAST_MOMENTUM
+    while True:
+        with jax.enable_x64(True):
+            found = _certify(
+                problem.X, problem.dictionary, problem.alpha1, problem.alpha2, atoms, working.codes, F,
+                **problem.options,
+            )  # fmt: skip
+            objective, bound, levels, in_use = (np.asarray(a) for a in found)
+        best = max(best, float(bound))
+        gap = relative_gap(float(objective), best, energy)
+        used = working.index[in_use[: len(working.index)]]
+        index, n_waiting = _choose(levels, used, problem.alpha2)
+        stalled = stalled and n_waiting == 0
+        if gap <= tol or n_sweeps >= max_sweeps or stalled:
+            break
+        working = _gather(problem, working, index)
+        atoms = _atoms_of(problem, working)
+        rows = pad_rows(atoms, problem.alpha1, problem.alpha2)._replace(n_blocks=-(-len(index) // BLOCK))
+        target = max(0.5 * tol, 0.1 * gap) * energy
+        improved, F, strength, done, stuck = _improve(
+            problem.X, rows, working.codes, strength, target, min(max_sweeps - n_sweeps, MOST_SWEEPS),
+            **problem.options,
+        )  # fmt: skip
+        working = working._replace(codes=improved)
+        n_sweeps, stalled = n_sweeps + int(done), bool(stuck)
+    full = jnp.zeros_like(codes).at[working.index].set(working.codes[: len(working.index)])
+    return Solution(full, float(objective), best, gap, levels, n_sweeps, gap <= tol, stalled)
+
+
+def solve(problem, codes, *, tol, max_sweeps, energy):
+    """Minimise over the codes of ``problem`` until the relative gap is within ``tol``.
+
+    Where float32 stops making progress before that, float64 takes over, and the codes are rounded at the end.
+
+    Parameters
+    ----------
+    problem : Problem
+    codes : Array, shape (K, N)
+        Where to start; the objective never ends above its value there, but for rounding.
+    tol : float
+    max_sweeps : int
+    energy : float
+        ``1/2 ||X||_F^2``, what gaps are relative to.
+
+    Returns
+    -------
+    Solution
+    """
+    found = _solve(problem, codes, tol, max_sweeps, energy)
+    if not found.stalled or codes.dtype == np.float64:
+        return found
+    with jax.enable_x64(True):
+        wide = problem._replace(
+            X=problem.X.astype(jnp.float64), dictionary=problem.dictionary.astype(jnp.float64)
+        )
+        start = found.codes.astype(jnp.float64)
+        finer = _solve(wide, start, tol, max_sweeps - found.n_sweeps, energy)
+        rounded = finer.codes.astype(codes.dtype)
+        reached = rounded.astype(jnp.float64)
+        fit = 0.5 * jnp.sum(_residual(wide.X, wide.dictionary, reached) ** 2)
+        objective = float(fit + penalty(reached, problem.alpha1, problem.alpha2))
+    bound = max(found.bound, finer.bound)
+    gap = relative_gap(objective, bound, energy)
+    n_sweeps = found.n_sweeps + finer.n_sweeps
+    return finer._replace(
+        codes=rounded, objective=objective, bound=bound, gap=gap, n_sweeps=n_sweeps, converged=gap <= tol
+    )
+
+
+def _least_squares(X, dictionary):
+    """Codes of least norm when both weights are zero; the gap is the energy left in the atoms' span."""
+    X, dictionary = X.astype(np.float64), dictionary.astype(np.float64)
+    codes = np.linalg.lstsq(dictionary.T, X.T, rcond=None)[0].T
+    residual = X - codes @ dictionary
+    _, singular, basis = np.linalg.svd(dictionary, full_matrices=False)
+    span = basis[singular > singular[0] * max(dictionary.shape) * np.finfo(np.float64).eps]
+    objective = 0.5 * np.sum(residual**2)
+    bound = objective - 0.5 * np.sum((residual @ span.T) ** 2)
+    return codes, objective, relative_gap(objective, bound, 0.5 * np.sum(X**2))
+
+
+def sparse_code(
+    X, dictionary, alpha1, alpha2, *, tol=1e-6, max_iter=10_000, codes_init=None, nonnegative=False
+):
+    """Sparse codes of ``X`` for a fixed dictionary, with a certificate.
+
+    Minimises ``1/2 ||X - R D||_F^2 + alpha1 ||R||_1 + alpha2 sum_k ||r_k||_inf`` over R, a convex problem.
+    The l1 norm makes single codes zero, the l_inf norm whole atoms.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, P)
+        Samples. float64 data are coded in float64, float32 in float32; the gap is computed in float64.
+    dictionary : array_like, shape (K, P)
+        Atoms, unit-norm rows.
+    alpha1, alpha2 : float
+        Weights of the two norms, in units of X for alpha1 and of N times X for alpha2.
+    tol : float
+        Stop when the duality gap over ``1/2 ||X||_F^2`` is at most this.
+    max_iter : int
+        Most sweeps over the working set.
+    codes_init : array_like, shape (N, K), optional
+        A warm start.
+    nonnegative : bool
+        Restrict the codes to be nonnegative.
+
+    Returns
+    -------
+    SparseCode
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input. Nonnegative codes need one positive weight: without any the gap certifies nothing.
+
+    Notes
+    -----
+    With both weights zero the codes are those of least squares, of least norm where that leaves a choice.
+    """
+    dictionary = check_dictionary(dictionary)
+    X = check_matrix(X, n_features=dictionary.shape[1])
+    alpha1, alpha2 = check_scalar(alpha1, "alpha1"), check_scalar(alpha2, "alpha2")
+    tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
+    shape = (X.shape[0], dictionary.shape[0])
+    dtype = np.result_type(X, dictionary)
+    if codes_init is None:
+        codes_init = np.zeros(shape, dtype)
+    else:
+        codes_init = check_matrix(codes_init, "codes_init", n_features=shape[1]).astype(dtype)
+        if codes_init.shape != shape:
+            raise ValueError(f"codes_init must have shape {shape}, found {codes_init.shape}")
+        if nonnegative:
+            codes_init = np.maximum(codes_init, 0)
+    if alpha1 == alpha2 == 0:
+        if nonnegative:
+            raise ValueError("alpha1 or alpha2 must be positive for nonnegative codes, found both zero")
+        codes, objective, gap = _least_squares(X, dictionary)
+        return SparseCode(codes.astype(dtype), objective, gap, 1, "converged: least squares, no penalty")
+    energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
+    with precision_of(X, dictionary):
+        problem = Problem(jnp.asarray(X.T), jnp.asarray(dictionary, dtype), alpha1, alpha2, nonnegative)
+        found = solve(
+            problem._replace(X=problem.X.astype(dtype)), jnp.asarray(codes_init.T),
+            tol=tol, max_sweeps=max_iter, energy=energy,
+        )  # fmt: skip
+        codes = np.array(found.codes.T)
+    return SparseCode(codes, found.objective, found.gap, found.n_sweeps, _describe(found, tol))
+
+
+def _describe(found, tol):
+    if found.converged:
+        return f"converged: gap {found.gap:.2g} is within tol {tol:.2g}"
+    if found.stalled:
+        return f"stalled: gap {found.gap:.2g} is what this precision allows, tol is {tol:.2g}"
+    return f"stopped after max_iter sweeps: gap {found.gap:.2g} is above tol {tol:.2g}"
