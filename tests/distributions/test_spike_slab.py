@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import random
+from numpyro.distributions import biject_to
 from numpyro.handlers import reparam, seed, trace
 from numpyro.infer.reparam import ProjectedNormalReparam
 from numpyro.primitives import sample
@@ -182,4 +183,21 @@ def test_uniform_sphere_batches_and_reparametrises():
     normal = sites["d_normal"]["value"]
     np.testing.assert_allclose(
         sites["d"]["value"], normal / jnp.linalg.norm(normal, axis=-1, keepdims=True), rtol=1e-6
+    )
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dim", [2, 3, 6])
+def test_stereographic_form_of_the_sphere_has_the_right_jacobian(dim):
+    bijection = biject_to(UniformSphere(dim).support)
+    y = jnp.asarray(np.random.default_rng(0).normal(size=dim - 1))
+    d = bijection(y)
+    np.testing.assert_allclose(jnp.linalg.norm(d), 1, rtol=1e-12)
+    np.testing.assert_allclose(bijection.inv(d), y, rtol=1e-10)
+    jacobian = jax.jacfwd(bijection)(y)
+    volume = 0.5 * np.linalg.slogdet(jacobian.T @ jacobian)[1]
+    np.testing.assert_allclose(bijection.log_abs_det_jacobian(y, d), volume, rtol=1e-10)
+    assert (bijection.forward_shape((4, dim - 1)), bijection.inverse_shape((4, dim))) == (
+        (4, dim),
+        (4, dim - 1),
     )
