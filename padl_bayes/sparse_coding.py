@@ -62,7 +62,7 @@ class Problem(NamedTuple):
 class WorkingSet(NamedTuple):
     """Which atoms are being swept, and their codes; all other codes are zero."""
 
-    index: np.ndarray
+    members: np.ndarray
     """(w,) atom numbers."""
     codes: jax.Array
     """(W, N), W >= w."""
@@ -226,7 +226,7 @@ def _gather(problem, working, index):
     """The same codes as a working set of other atoms, which must include those in use."""
     capacity = _capacity(len(index), problem.dictionary.shape[0])
     place = np.full(problem.dictionary.shape[0], working.codes.shape[0])
-    place[working.index] = np.arange(len(working.index))
+    place[working.members] = np.arange(len(working.members))
     rows = np.full(capacity, working.codes.shape[0])
     rows[: len(index)] = place[index]
     return WorkingSet(index, jnp.take(working.codes, rows, axis=0, mode="fill", fill_value=0))
@@ -235,7 +235,7 @@ def _gather(problem, working, index):
 def _atoms_of(problem, working):
     capacity = working.codes.shape[0]
     rows = np.full(capacity, problem.dictionary.shape[0])
-    rows[: len(working.index)] = working.index
+    rows[: len(working.members)] = working.members
     return jnp.take(problem.dictionary, rows, axis=0, mode="fill", fill_value=0)
 
 
@@ -264,7 +264,7 @@ def _solve(problem, codes, tol, max_sweeps, energy):
             objective, bound, levels, in_use = (np.asarray(a) for a in found)
         best = max(best, float(bound))
         gap = relative_gap(float(objective), best, energy)
-        used = working.index[in_use[: len(working.index)]]
+        used = working.members[in_use[: len(working.members)]]
         index, n_waiting = _choose(levels, used, problem.alpha2)
         stalled = stalled and n_waiting == 0
         if gap <= tol or n_sweeps >= max_sweeps or stalled:
@@ -279,7 +279,7 @@ def _solve(problem, codes, tol, max_sweeps, energy):
         )  # fmt: skip
         working = working._replace(codes=improved)
         n_sweeps, stalled = n_sweeps + int(done), bool(stuck)
-    full = jnp.zeros_like(codes).at[working.index].set(working.codes[: len(working.index)])
+    full = jnp.zeros_like(codes).at[working.members].set(working.codes[: len(working.members)])
     return Solution(full, float(objective), best, gap, levels, n_sweeps, gap <= tol, stalled)
 
 
