@@ -1,0 +1,81 @@
+"""Dictionary updates: exact block coordinate descent over unit-norm atoms, one cycle."""
+
+import jax
+import jax.numpy as jnp
+
+
+def update_dictionary(gram, cross, dictionary):
+    """Minimise ``1/2 ||X - R D||^2`` over each row of D on the unit sphere in turn.
+
+    Parameters
+    ----------
+    gram : array, shape (K, K)
+        ``R.T @ R``.
+    cross : array, shape (K, P)
+        ``R.T @ X``.
+    dictionary : array, shape (K, P)
+
+    Returns
+    -------
+    array, shape (K, P)
+        Unit-norm rows; a row without codes is left as it is.
+    """
+
+    def update(k, dictionary):
+        target = cross[k] - gram[k] @ dictionary + gram[k, k] * dictionary[k]
+        norm = jnp.linalg.norm(target)
+        unit = target / jnp.where(norm > 0, norm, 1)
+        return dictionary.at[k].set(jnp.where(norm > 0, unit, dictionary[k]))
+
+    return jax.lax.fori_loop(0, dictionary.shape[0], update, dictionary)
+
+
+def minimise_on_sphere(curvature, linear, fallback):
+    """Minimiser of ``1/2 sum(curvature d^2) - linear @ d`` over unit vectors d (P,).
+
+    ``d = linear / (curvature + mu)``, with mu the root of a one-dimensional secular equation found by bisection;
+    ``fallback`` where ``linear`` vanishes.
+    """
+    norm = jnp.linalg.norm(linear)
+    low = -jnp.min(curvature)
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = 0.5 * (low + high)
+        too_long = jnp.sum((linear / (curvature + middle)) ** 2) > 1
+        return jnp.where(too_long, middle, low), jnp.where(too_long, high, middle)
+
+    _, mu = jax.lax.fori_loop(0, 60, halve, (low, low + norm))
+    shifted = curvature + mu
+    solution = linear / jnp.where(shifted > 0, shifted, 1)
+    length = jnp.linalg.norm(solution)
+    return jnp.where(length > 0, solution / jnp.where(length > 0, length, 1), fallback)
+
+
+def update_dictionary_masked(residual, observed, codes, square, dictionary):
+    """The same where entries are missing: curvature differs from feature to feature, so the data are passed over.
+
+    Parameters
+    ----------
+    residual, observed : array, shape (tiles, P, n)
+        Residuals of the posterior means, zero where unobserved, and 1.0 where observed.
+    codes, square : array, shape (tiles, K, n)
+        E r and E r^2.
+    dictionary : array, shape (K, P)
+
+    Returns
+    -------
+    array, shape (K, P)
+    """
+
+    def update(residual, one):
+        atom, code, square = one
+        curvature = jnp.einsum("tn,tpn->p", square, observed)
+        energy = jnp.einsum("tn,tpn->p", code * code, observed)
+        linear = jnp.einsum("tn,tpn->p", code, residual) + energy * atom
+        new = minimise_on_sphere(curvature, linear, atom)
+        residual = residual - observed * (new - atom)[None, :, None] * code[:, None, :]
+        return residual, new
+
+    inputs = (dictionary, codes.transpose(1, 0, 2), square.transpose(1, 0, 2))
+    return jax.lax.scan(update, residual, inputs)[1]

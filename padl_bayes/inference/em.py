@@ -1,0 +1,297 @@
+"""Variational EM with evidence-based activation: the default fit. No hyperparameter is tuned.
+
+The noise is annealed from the level of the data down to its estimate while more atoms than asked for are active, so
+that every true atom is found by some; then atoms are deleted while the evidence rises (`padl_bayes.inference.moves`),
+the codes are melted and cooled again, with and without births, until that brings nothing, and passes run until the
+bound stands still.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._precision import precision_of
+from .._validation import check_choice, check_count, check_scalar, check_training_data
+from ..kernels.code_sweep import Atoms
+from ..kernels.slabs import SLABS
+from . import moves
+from .recoding import Coded, recode
+from .results import EmFit
+from .variational import PASSES, State, make_problem, padded_atoms, untile_rows
+
+ANNEALING_RATIO = 2**0.5
+SPARE_ATOMS = 64
+MOST_ROUNDS = 8
+WORTHWHILE = 1.0
+
+
+class History:
+    """Trace of a run: one entry per pass. Called with every chunk of passes."""
+
+    def __init__(self, max_iter, callback=None):
+        self.max_iter, self.callback = max_iter, callback
+        self.elbo, self.noise_scale, self.n_active, self.stage = [], [], [], []
+
+    def __call__(self, stage, trace, state):
+        elbo = np.asarray(trace.elbo, np.float64)
+        n_active = len(moves.active_of(state))
+        self.elbo.extend(elbo)
+        self.noise_scale.extend(np.asarray(trace.precision, np.float64) ** -0.5)
+        self.n_active.extend([n_active] * len(elbo))
+        self.stage.extend([stage] * len(elbo))
+        if self.callback is not None:
+            self.callback(stage, len(self.elbo), float(elbo[-1]), self.noise_scale[-1], n_active)
+
+    @property
+    def exhausted(self):
+        """Whether the budget of passes is spent."""
+        return len(self.elbo) >= self.max_iter
+
+    def as_arrays(self):
+        """The trace as a dictionary of arrays."""
+        names = ("elbo", "noise_scale", "n_active", "stage")
+        return {name: np.asarray(getattr(self, name)) for name in names}
+
+
+class Outcome(NamedTuple):
+    """Where the passes ended: the fit, whether the bound stood still, and why they stopped."""
+
+    fit: moves.Fit
+    converged: bool
+    status: str
+
+
+def initial_state(slab, problem, X, n_atoms, rng):
+    """Atoms along randomly chosen samples, codes zero, all of the data noise.
+
+    Starting on samples rather than on random directions makes the fit follow a rotation or reflection of the data.
+    """
+    dtype = X.dtype
+    n_samples, n_features = X.shape
+    padded = padded_atoms(n_atoms)
+    norms = np.linalg.norm(X, axis=1)
+    usable = np.flatnonzero(norms > 1e-6 * norms.max())
+    chosen = rng.choice(usable, padded, replace=len(usable) < padded)
+    power = np.mean(norms.astype(np.float64) ** 2)
+    per_atom = power / 3
+
+    def full(value):
+        return jnp.full(padded, value, dtype)
+
+    rate = per_atom**-0.5 if SLABS[slab].shape == 1 else 1 / per_atom
+    active = jnp.asarray(np.arange(padded) < n_atoms, dtype)
+    dictionary = jnp.asarray(X[chosen] / norms[chosen, None], dtype)
+    atoms = Atoms(dictionary, full(-2.0), full(rate), active)
+    codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
+    return State(codes, atoms, full(n_samples * power / n_atoms), problem.hot)
+
+
+def _anneal(settings, problem, state):
+    """Raise the cap on the noise precision until it no longer binds."""
+    cap = float(problem.hot)
+    while True:
+        fit = moves.run(settings, problem, state, chunks=1, stage="anneal", cap=cap)
+        state = fit.state
+        if float(state.precision) < 0.99 * cap or settings.report.exhausted:
+            return fit
+        cap *= ANNEALING_RATIO
+
+
+def _improve(settings, problem, fit, rng):
+    """Melt and cool, in turn without and with births, until both have brought nothing."""
+    stale = 0
+    for turn in range(MOST_ROUNDS):
+        n_active = len(moves.active_of(fit.state))
+        if stale == 2 or n_active == 0 or settings.report.exhausted:
+            break
+        births = 0 if turn % 2 == 0 else max(8, n_active // 4)
+        new = moves.reheat(settings, problem, fit, rng, births)
+        stale = 0 if new.evidence > fit.evidence + WORTHWHILE else stale + 1
+        fit = new
+    return fit
+
+
+def _settle(settings, problem, fit, tol):
+    """Passes until the bound rises by less than ``tol`` nats per observed entry and pass."""
+    small = tol * float(problem.n_observed)
+    while True:
+        before = fit.elbo
+        fit = moves.run(settings, problem, fit.state, chunks=1, stage="settle")
+        rise = (fit.elbo - before) / PASSES
+        if abs(rise) < small:
+            return Outcome(
+                fit, True, f"converged: the bound rose by less than {tol:g} nats per entry and pass"
+            )
+        if settings.report.exhausted:
+            spent = len(settings.report.elbo)
+            return Outcome(
+                fit, False, f"stopped at max_iter after {spent} passes: the bound still rose; raise max_iter"
+            )
+
+
+def _optimise(settings, problem, state, n_atoms, tol, rng):
+    fit = _anneal(settings, problem, state)
+    fit = moves.run(settings, problem, fit.state, chunks=moves.REFIT_CHUNKS, stage="anneal")
+    fit = moves.refresh(settings, problem, moves.prune(settings, problem, fit, rng))
+    fit = _improve(settings, problem, fit, rng)
+    fit = moves.limit(settings, problem, fit, rng, n_atoms)
+    return _settle(settings, problem, fit, tol)
+
+
+def _log_odds(settings, problem, fit, coded, rng):
+    """Log prior odds of activation plus the evidence that deleting each atom would lose (K,), and the rate."""
+    state = fit.state._replace(codes=coded.codes)
+    gains = moves.deletion_gains(settings, problem, state, coded, rng, most=256)
+    n_active = len(moves.active_of(state))
+    rate = (n_active + 1) / (settings.n_atoms + 2)
+    return np.log(rate) - np.log1p(-rate) - gains, rate
+
+
+def _package(settings, problem, outcome, n_samples, n_atoms, rng):
+    """Everything about the active atoms, most energy first, as NumPy arrays."""
+    fit = outcome.fit
+    atoms = fit.state.atoms
+    coded = recode(settings.slab, problem, fit.state)
+    log_odds, activation_rate = _log_odds(settings, problem, fit, coded, rng)
+    active = moves.active_of(fit.state)
+    square = untile_rows(coded.square, n_samples)[:, active]
+    order = np.argsort(-square.sum(axis=0), kind="stable")
+    kept = active[order]
+    codes = untile_rows(coded.codes, n_samples)[:, kept]
+    usage_logit = np.asarray(atoms.usage_logit)[kept]
+    return {
+        "dictionary": np.asarray(atoms.dictionary)[kept],
+        "codes": codes,
+        "probability": untile_rows(coded.probability, n_samples)[:, kept],
+        "code_sd": np.sqrt(np.maximum(square[:, order] - codes**2, 0)),
+        "usage": 1 / (1 + np.exp(-usage_logit)),
+        "rate": np.asarray(atoms.rate)[kept],
+        "activation_log_odds": log_odds[kept],
+        "activation_rate": activation_rate,
+        "noise_scale": float(fit.state.precision) ** -0.5,
+        "elbo": fit.elbo,
+        "evidence": fit.evidence,
+        "data_scale": float(problem.hot) ** -0.5,
+        "n_atoms": n_atoms,
+    }
+
+
+def fit_em(
+    X: Any,
+    n_atoms: int,
+    *,
+    slab: str = "bernoulli_laplace",
+    nonnegative: bool = False,
+    mask: Any = None,
+    max_iter: int = 5000,
+    tol: float = 1e-6,
+    random_state: int = 0,
+    callback: Any = None,
+) -> EmFit:
+    """Fit a dictionary, its size and all hyperparameters by variational EM with evidence-based activation.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, P)
+        Data, one sample a row; used as given (not centred). float32 is computed in float32, all else in float64.
+    n_atoms : int
+        Upper bound on the number of atoms; unneeded ones are switched off.
+    slab : {"bernoulli_laplace", "bernoulli_gaussian"}
+        Prior of a code that is used.
+    nonnegative : bool
+        Codes of one sign only. The dictionary stays free.
+    mask : array_like of bool, shape (N, P), optional
+        True where ``X`` was observed; entries elsewhere are ignored and may be NaN.
+    max_iter : int
+        Budget of passes over the data, moves included.
+    tol : float
+        Passes end when the bound rises by less, in nats per observed entry and pass.
+    random_state : int
+        Seed; a fit is a function of the data and the seed.
+    callback : callable, optional
+        Called every few passes as ``callback(stage, n_iter, elbo, noise_scale, n_active)``.
+
+    Returns
+    -------
+    EmFit
+
+    Raises
+    ------
+    TypeError, ValueError
+        Data or settings that cannot be used; the message says which and why.
+    """
+    start = time.perf_counter()
+    X, mask = check_training_data(X, mask)
+    n_atoms = check_count(n_atoms, "n_atoms")
+    check_choice(slab, "slab", sorted({name for name, _ in SLABS}))
+    tol = check_scalar(tol, "tol")
+    history = History(check_count(max_iter, "max_iter"), callback)
+    rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
+    key = (slab, bool(nonnegative))
+    working = min(n_atoms + min(n_atoms, SPARE_ATOMS), max(len(X), n_atoms))
+    with precision_of(X):
+        problem = make_problem(X, mask, slab=slab)
+        settings = moves.Settings(key, working, history)
+        state = initial_state(key, problem, X, working, rng)
+        outcome = _optimise(settings, problem, state, n_atoms, tol, rng)
+        result = _package(settings, problem, outcome, len(X), n_atoms, rng)
+    return EmFit(
+        **result,
+        slab=slab,
+        nonnegative=key[1],
+        history=history.as_arrays(),
+        n_iter=len(history.elbo),
+        converged=outcome.converged,
+        status=outcome.status,
+        wall_time=time.perf_counter() - start,
+    )
+
+
+def code_em(X, fit, *, mask=None):
+    """Posterior of the codes of new samples given everything global in a fit.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, P)
+        Of the same precision as the fit's dictionary; zero outside ``mask``.
+    fit : EmFit
+    mask : ndarray of bool, shape (N, P), optional
+
+    Returns
+    -------
+    Coded
+        NumPy arrays, samples first: E r, P(used), E r^2 (N, K_active), and each sample's share (N,) of the evidence
+        lower bound, a lower bound of its log predictive density.
+    """
+    n_samples, n_active = len(X), len(fit.dictionary)
+    dtype = X.dtype
+    padded = padded_atoms(max(n_active, 1))
+
+    def fill(values, value):
+        values = np.asarray(values, dtype)
+        out = np.full((padded, *values.shape[1:]), value, dtype)
+        out[:n_active] = values
+        return jnp.asarray(out)
+
+    with precision_of(X):
+        problem = make_problem(X, mask, slab=fit.slab)
+        usage = np.clip(fit.usage, 1e-12, 1 - 1e-7)
+        logit = fill(np.log(usage) - np.log1p(-usage), 0)
+        atoms = Atoms(fill(fit.dictionary, 0), logit, fill(fit.rate, 1), fill(np.ones(n_active), 0))
+        hot, precision = (jnp.asarray(scale**-2, dtype) for scale in (fit.data_scale, fit.noise_scale))
+        codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
+        state = State(codes, atoms, jnp.zeros(padded, dtype), precision)
+        coded = recode(fit_key(fit), problem._replace(hot=hot), state)
+        rows = [
+            untile_rows(a, n_samples)[:, :n_active] for a in (coded.codes, coded.probability, coded.square)
+        ]
+        bound = np.asarray(coded.bound).reshape(-1)[:n_samples]
+    observed = X.shape[1] if mask is None else mask.sum(axis=1)
+    return Coded(*rows, bound - 0.5 * observed * np.log(2 * np.pi * fit.noise_scale**2))
+
+
+def fit_key(fit):
+    """Key of a fit's slab in `padl_bayes.kernels.slabs.SLABS`."""
+    return fit.slab, fit.nonnegative

@@ -1,0 +1,242 @@
+"""Moves on the activation latents: which atoms are in use is decided by evidence.
+
+Deletions are scored for all atoms in one batch (what would the samples that use an atom lose without it?), then tried
+several at a time with a refit, and kept only if the evidence rose. A reheat melts all codes, seeds births in free
+places from what is badly explained, and cools down again.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .recoding import COOLING_STEPS, bounds_without, recode
+from .variational import UNCAPPED, atom_cost, log_active_prior, log_prior, residuals, run_passes
+
+USED = 0.05
+REFIT_CHUNKS = 2
+
+
+class Fit(NamedTuple):
+    """A state with its evidence lower bound and its evidence, the bound less the cost of its atoms."""
+
+    state: NamedTuple
+    elbo: float
+    evidence: float
+
+
+class Settings(NamedTuple):
+    """What the moves need to know: key of the slab, upper bound of the number of atoms, hook called after each chunk.
+
+    ``report(stage, fit_trace)`` gets the name of the stage and the `Trace` of the last passes.
+    """
+
+    slab: tuple
+    n_atoms: int
+    report: object
+
+
+def active_of(state):
+    """Indices of the active atoms."""
+    return np.flatnonzero(np.asarray(state.atoms.active) > 0)
+
+
+def evidence_of(settings, problem, state, elbo):
+    """Evidence of a state: its bound, less its atoms' cost, plus the log prior of how many there are."""
+    cost = np.asarray(atom_cost(problem, state), np.float64)
+    on = active_of(state)
+    return float(elbo) - float(cost[on].sum()) + log_active_prior(len(on), settings.n_atoms)
+
+
+def run(settings, problem, state, *, chunks, stage, cap=UNCAPPED):
+    """Run ``chunks`` times `variational.PASSES` passes."""
+    cap = jnp.asarray(cap, state.codes.dtype)
+    for _ in range(chunks):
+        state, trace = run_passes(settings.slab, problem, state, cap)
+        settings.report(stage, trace, state)
+    elbo = float(trace.elbo[-1])
+    return Fit(state, elbo, evidence_of(settings, problem, state, elbo))
+
+
+def switch_off(state, atoms):
+    """Switch atoms off and drop their codes."""
+    active = np.array(state.atoms.active)
+    active[atoms] = 0
+    active = jnp.asarray(active)
+    return state._replace(codes=state.codes * active[:, None], atoms=state.atoms._replace(active=active))
+
+
+def _choose_users(probability, active, rng, most):
+    """Up to ``most`` users of each atom: tile, place, atom and how many users each stands for."""
+    chosen = []
+    for k in active:
+        tile, place = np.nonzero(probability[:, k] > USED)
+        count = len(tile)
+        if count > most:
+            pick = np.sort(rng.choice(count, most, replace=False))
+            tile, place = tile[pick], place[pick]
+        if count:
+            chosen.append((tile, place, np.full(len(tile), k), np.full(len(tile), count / len(tile))))
+    return tuple(np.concatenate(part) for part in zip(*chosen, strict=True)) if chosen else None
+
+
+def _gather(array, tile, place, width):
+    """Samples ``(tile, place)`` of ``array`` (tiles, rows, n) as new tiles of ``width``, padded with the first one."""
+    if array is None:
+        return None
+    short = -len(tile) % width
+    tile, place = np.pad(tile, (0, short)), np.pad(place, (0, short))
+    rows = np.asarray(array)[tile, :, place]
+    return jnp.asarray(rows.reshape(-1, width, rows.shape[1]).transpose(0, 2, 1))
+
+
+def deletion_gains(settings, problem, state, coded, rng, most=64):
+    """Evidence gained by deleting each atom (K,), the dictionary held and the samples that use it coded anew.
+
+    Parameters
+    ----------
+    settings : Settings
+    problem : Problem
+    state : State
+        Its codes must be ``coded.codes``.
+    coded : Coded
+        Of all samples, as returned by `recode`.
+    rng : numpy.random.Generator
+        Draws the users that stand for an atom's other users.
+    most : int
+        Number of users of an atom that are coded anew.
+    """
+    active = active_of(state)
+    probability = np.asarray(coded.probability)
+    gains = np.full(probability.shape[1], -np.inf)
+    gains[active] = np.asarray(atom_cost(problem, state) - log_prior(problem, state.atoms), np.float64)[
+        active
+    ]
+    users = probability > USED
+    usage_logit = np.asarray(state.atoms.usage_logit, np.float64)
+    # An entry that is not used adds log((1 - usage) / (1 - P(used))) to the bound: deletion gives that back.
+    spare = np.where(users, 0, np.log1p(-np.where(users, 0, probability).astype(np.float64)))
+    spare = (spare + np.logaddexp(0, usage_logit)[:, None] * ~users) * np.asarray(problem.valid)[:, None]
+    gains[active] += spare.sum(axis=(0, 2))[active]
+    chosen = _choose_users(probability, active, rng, most)
+    if chosen is None:
+        return gains
+    tile, place, atom, weight = chosen
+    width = probability.shape[2]
+    pairs = (tile, place, width)
+    excluded = np.pad(atom, (0, -len(atom) % width), constant_values=-1).reshape(-1, width)
+    bound = bounds_without(
+        settings.slab,
+        _gather(problem.x, *pairs),
+        _gather(problem.observed, *pairs),
+        _gather(state.codes, *pairs),
+        jnp.asarray(excluded),
+        jnp.ones(excluded.shape, state.codes.dtype),
+        problem.hot,
+        state,
+    )
+    bound = np.asarray(bound, np.float64).ravel()[: len(atom)]
+    lost = weight * (bound - np.asarray(coded.bound, np.float64)[tile, place])
+    np.add.at(gains, atom, lost)
+    return gains
+
+
+def _try_deletions(settings, problem, state, atoms):
+    """State after deleting ``atoms``, coding all samples anew and refitting."""
+    state = switch_off(state, atoms)
+    state = state._replace(codes=recode(settings.slab, problem, state).codes)
+    return run(settings, problem, state, chunks=REFIT_CHUNKS, stage="delete")
+
+
+def prune(settings, problem, fit, rng):
+    """Delete atoms as long as the evidence rises.
+
+    The candidates that the batch score favours are tried together, and half as many each time the evidence fell; an
+    atom whose deletion alone lowered it is left in peace.
+    """
+    kept = set()
+    while True:
+        coded = recode(settings.slab, problem, fit.state)
+        state = fit.state._replace(codes=coded.codes)
+        gains = deletion_gains(settings, problem, state, coded, rng)
+        order = [k for k in np.argsort(-gains, kind="stable") if gains[k] > 0 and k not in kept]
+        if not order:
+            return fit
+        take = (len(order) + 1) // 2
+        while True:
+            trial = _try_deletions(settings, problem, state, order[:take])
+            if trial.evidence > fit.evidence:
+                fit = trial
+                break
+            if take == 1:
+                kept.add(order[0])
+                break
+            take //= 2
+
+
+def limit(settings, problem, fit, rng, n_atoms):
+    """Delete the atoms that are missed least until at most ``n_atoms`` are active."""
+    while True:
+        excess = len(active_of(fit.state)) - n_atoms
+        if excess <= 0:
+            return fit
+        coded = recode(settings.slab, problem, fit.state)
+        state = fit.state._replace(codes=coded.codes)
+        gains = deletion_gains(settings, problem, state, coded, rng)
+        fit = _try_deletions(settings, problem, state, np.argsort(-gains, kind="stable")[: (excess + 1) // 2])
+
+
+def give_birth(problem, state, rng, most):
+    """Switch on up to ``most`` free atoms along residuals of badly explained samples.
+
+    Samples are drawn with probability proportional to their squared squared residual; a newborn starts with the
+    median usage, rate and energy of the active atoms.
+    """
+    active = active_of(state)
+    free = np.setdiff1d(np.arange(state.atoms.dictionary.shape[0]), active)[:most]
+    residual = np.asarray(residuals(problem, state), np.float64).transpose(0, 2, 1)
+    residual = residual.reshape(-1, residual.shape[2])
+    weight = np.sum(residual**2, axis=1) ** 2
+    free = free[: np.count_nonzero(weight)]
+    if not len(free) or not len(active):
+        return state
+    picked = residual[rng.choice(len(weight), len(free), replace=False, p=weight / weight.sum())]
+    dtype = state.codes.dtype
+
+    def born(array, value):
+        array = np.array(array)
+        array[free] = value
+        return jnp.asarray(array, dtype)
+
+    atoms = state.atoms
+    medians = (np.median(np.asarray(a)[active]) for a in (atoms.usage_logit, atoms.rate, state.energy))
+    usage_logit, rate, energy = medians
+    atoms = atoms._replace(
+        dictionary=born(atoms.dictionary, picked / np.linalg.norm(picked, axis=1, keepdims=True)),
+        usage_logit=born(atoms.usage_logit, usage_logit),
+        rate=born(atoms.rate, rate),
+        active=born(atoms.active, 1),
+    )
+    return state._replace(atoms=atoms, energy=born(state.energy, energy))
+
+
+def reheat(settings, problem, fit, rng, births):
+    """Melt the codes, seed births, cool down and prune; the better of the result and ``fit`` comes back."""
+    precision, hot = float(fit.state.precision), float(problem.hot)
+    state = give_birth(problem, fit.state, rng, births)
+    state = state._replace(
+        codes=jnp.zeros_like(state.codes), precision=jnp.minimum(problem.hot, state.precision)
+    )
+    for step in range(COOLING_STEPS):
+        cap = hot ** (1 - step / COOLING_STEPS) * precision ** (step / COOLING_STEPS)
+        state = run(settings, problem, state, chunks=1, stage="reheat", cap=cap).state
+    trial = prune(settings, problem, run(settings, problem, state, chunks=REFIT_CHUNKS, stage="reheat"), rng)
+    trial = refresh(settings, problem, trial)
+    return trial if trial.evidence > fit.evidence else fit
+
+
+def refresh(settings, problem, fit):
+    """Code all samples anew, each keeping the better code, and refit."""
+    state = fit.state._replace(codes=recode(settings.slab, problem, fit.state).codes)
+    fresh = run(settings, problem, state, chunks=REFIT_CHUNKS, stage="refresh")
+    return fresh if fresh.evidence > fit.evidence else fit

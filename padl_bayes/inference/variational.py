@@ -1,0 +1,245 @@
+"""Coordinate ascent on the evidence lower bound: pass over the samples, sufficient statistics, M-step.
+
+Everything is a pure function of a `Problem` (the data, tiled) and a `State` (codes and global quantities). Which atoms
+are active is not decided here: see `padl_bayes.inference.moves`.
+"""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..kernels.code_sweep import BLOCK, Atoms, AtomSums, Tile, residual_of, sweep_tile
+from ..kernels.slabs import SLABS
+from .dictionary import update_dictionary, update_dictionary_masked
+
+TILE = 512
+PASSES = 5
+UNCAPPED = 1e30
+
+
+class Problem(NamedTuple):
+    """Data in tiles.
+
+    Attributes
+    ----------
+    x : array, shape (tiles, P, n)
+        Data, zero where unobserved.
+    valid : array, shape (tiles, n)
+        1.0 for samples, 0.0 for padding.
+    observed : array, shape (tiles, P, n), or None
+    n_samples, n_observed : array, shape ()
+        Number of samples and of observed entries.
+    rate_scale : array, shape ()
+        Scale of the weak exponential prior of the slab's rates: the root mean square of the data, to the power of
+        the rate's statistic.
+    hot : array, shape ()
+        Noise precision at which the data are all noise, where annealing starts.
+    """
+
+    x: jax.Array
+    valid: jax.Array
+    observed: Any
+    n_samples: jax.Array
+    n_observed: jax.Array
+    rate_scale: jax.Array
+    hot: jax.Array
+
+
+class State(NamedTuple):
+    """Variational posterior of the codes and point estimates of everything global.
+
+    Attributes
+    ----------
+    codes : array, shape (tiles, K, n)
+        Posterior means.
+    atoms : Atoms
+    energy : array, shape (K,)
+        Sum over samples of E r^2, weighted by the observed share of the atom's energy.
+    precision : array, shape ()
+        Noise precision.
+    """
+
+    codes: jax.Array
+    atoms: Atoms
+    energy: jax.Array
+    precision: jax.Array
+
+
+class Trace(NamedTuple):
+    """Per pass: the bound (see `elbo_of`) and the noise precision; ``sums`` of the last pass."""
+
+    elbo: jax.Array
+    precision: jax.Array
+    sums: AtomSums
+
+
+def tile_rows(array, tile=TILE):
+    """Rows (N, P) as (tiles, P, n), zero padded."""
+    n_rows, width = array.shape
+    tile = min(tile, -(-n_rows // 8) * 8)
+    tiles = -(-n_rows // tile)
+    padded = np.zeros((tiles * tile, width), array.dtype)
+    padded[:n_rows] = array
+    return np.ascontiguousarray(padded.reshape(tiles, tile, width).transpose(0, 2, 1))
+
+
+def untile_rows(array, n_rows):
+    """Inverse of `tile_rows`."""
+    array = np.asarray(array)
+    return array.transpose(0, 2, 1).reshape(-1, array.shape[1])[:n_rows]
+
+
+def make_problem(X, mask=None, *, slab="bernoulli_laplace"):
+    """Tile ``X`` (N, P), zero outside ``mask`` (N, P)."""
+    dtype = X.dtype
+    x = tile_rows(X)
+    valid = tile_rows(np.ones((X.shape[0], 1), dtype))[:, 0]
+    n_observed = X.size if mask is None else int(mask.sum())
+    mean_square = float(np.sum(np.square(X, dtype=np.float64)) / n_observed)
+    rate_scale = mean_square if slab == "bernoulli_gaussian" else math.sqrt(mean_square)
+    observed = None if mask is None else jnp.asarray(tile_rows(mask.astype(dtype)))
+    numbers = (jnp.asarray(v, dtype) for v in (X.shape[0], n_observed, rate_scale, 1 / mean_square))
+    return Problem(jnp.asarray(x), jnp.asarray(valid), observed, *numbers)
+
+
+def padded_atoms(n_atoms):
+    """Smallest multiple of the sweep's block that holds ``n_atoms``."""
+    return -(-n_atoms // BLOCK) * BLOCK
+
+
+def residuals(problem, state):
+    """Residuals (tiles, P, n) of the posterior means."""
+    dictionary = state.atoms.dictionary
+    return jax.lax.map(
+        lambda t: residual_of(t[0], t[1], dictionary, t[2]), (problem.x, state.codes, problem.observed)
+    )
+
+
+def elbo_of(problem, state, residual_energy, sample_bound, sums):
+    """Evidence lower bound of the codes plus the log priors of usage and rate.
+
+    The codes' bound holds for the dictionary, usage, rates and precision in ``state``. The priors are those whose
+    maximisers are the M-step's closed forms: Jeffreys for the usage, exponential for the rate, each as a density of
+    the logit or logarithm.
+    """
+    atoms, precision = state.atoms, state.precision
+    data = 0.5 * problem.n_observed * jnp.log(precision / (2 * math.pi)) - 0.5 * precision * residual_energy
+    return data + sample_bound + jnp.sum(atoms.active * log_prior(problem, atoms))
+
+
+def log_prior(problem, atoms):
+    """Log prior density of each atom's logit usage and log rate (K,)."""
+    usage = 0.5 * jax.nn.log_sigmoid(atoms.usage_logit) + 0.5 * jax.nn.log_sigmoid(-atoms.usage_logit)
+    rate = atoms.rate * problem.rate_scale
+    return usage - math.log(math.pi) + jnp.log(rate) - rate
+
+
+def atom_cost(problem, state):
+    """What each atom costs in nats (K,), over and above `elbo_of`.
+
+    The direction integrated out by Laplace's method, ``-log p(d) - (P - 1)/2 log 2 pi + (P - 1)/2 log(tau sum E r^2)``
+    with p uniform on the sphere, and half a log N for each of usage and rate. The term P / e in the logarithm makes
+    the first part vanish for an atom without energy, where Laplace's method does not hold.
+    """
+    n_features = problem.x.shape[1]
+    log_density = math.lgamma(n_features / 2) - math.log(2) - 0.5 * n_features * math.log(math.pi)
+    spread = jnp.log(state.precision * state.energy + n_features / math.e)
+    direction = -log_density + 0.5 * (n_features - 1) * (spread - math.log(2 * math.pi))
+    return direction + jnp.log(problem.n_samples)
+
+
+def log_active_prior(n_active, n_atoms):
+    """Log prior of an activation pattern, its rate integrated out under Beta(1, 1)."""
+    return math.lgamma(n_active + 1) + math.lgamma(n_atoms - n_active + 1) - math.lgamma(n_atoms + 2)
+
+
+def _variances(codes, square, atoms, observed):
+    """Sum of the posterior variances (K,), each weighted by the observed share of its atom's energy."""
+    weight = jnp.einsum("kp,tpn->tkn", atoms.dictionary**2, observed)
+    return jnp.sum(weight * (square - codes * codes), axis=(0, 2))
+
+
+def _maximise(slab, problem, state, codes, square, sums, cap):
+    """M-step: dictionary, usage, rate and noise precision (at most ``cap``)."""
+    if problem.observed is None:
+        gram = jnp.einsum("tkn,tjn->kj", codes, codes)
+        cross = jnp.einsum("tkn,tpn->kp", codes, problem.x)
+        dictionary = update_dictionary(gram, cross, state.atoms.dictionary)
+        variance = sums.variance
+    else:
+        residual = residuals(problem, state._replace(codes=codes))
+        dictionary = update_dictionary_masked(
+            residual, problem.observed, codes, square, state.atoms.dictionary
+        )
+        variance = _variances(codes, square, state.atoms._replace(dictionary=dictionary), problem.observed)
+    usage = (sums.used + 0.5) / (problem.n_samples + 1)
+    atoms = Atoms(
+        dictionary,
+        jnp.log(usage) - jnp.log1p(-usage),
+        (SLABS[slab].shape * sums.used + 1) / (sums.size + problem.rate_scale),
+        state.atoms.active,
+    )
+    state = State(codes, atoms, sums.square, state.precision)
+    residual = residuals(problem, state)
+    expected = jnp.sum(residual**2) + jnp.sum(variance)
+    precision = jnp.minimum(problem.n_observed / expected, cap)
+    return state._replace(precision=precision), residual
+
+
+def sweep(slab, problem, state, residual):
+    """One pass over all samples.
+
+    Returns
+    -------
+    codes, square : array, shape (tiles, K, n)
+        ``square`` is None where nothing is missing: nobody needs it then.
+    residual_energy, bound : array, shape ()
+    sums : AtomSums
+    """
+
+    def one(inputs):
+        residual, codes, valid, observed = inputs
+        done = sweep_tile(SLABS[slab], residual, codes, state.atoms, state.precision, Tile(valid, observed))
+        square = None if observed is None else done.square
+        return done.codes, square, jnp.sum(done.residual**2), jnp.sum(done.bound), done.sums
+
+    codes, square, energy, bound, sums = jax.lax.map(
+        one, (residual, state.codes, problem.valid, problem.observed)
+    )
+    return codes, square, jnp.sum(energy), jnp.sum(bound), jax.tree.map(partial(jnp.sum, axis=0), sums)
+
+
+@partial(jax.jit, static_argnums=0)
+def run_passes(slab, problem, state, cap):
+    """`PASSES` passes of sweep and M-step.
+
+    Parameters
+    ----------
+    slab : tuple (str, bool)
+        Key of `SLABS`: name of the slab, whether codes are nonnegative.
+    problem : Problem
+    state : State
+    cap : array, shape ()
+        Largest noise precision allowed; annealing raises it in steps.
+
+    Returns
+    -------
+    State, Trace
+        The bound never falls from one pass to the next while ``cap`` does not bind.
+    """
+
+    def step(carry, _):
+        state, residual = carry
+        codes, square, energy, bound, sums = sweep(slab, problem, state, residual)
+        elbo = elbo_of(problem, state, energy, bound, sums)
+        new, residual = _maximise(slab, problem, state, codes, square, sums, cap)
+        return (new, residual), (elbo, new.precision, sums)
+
+    (state, _), (elbo, precision, sums) = jax.lax.scan(
+        step, (state, residuals(problem, state)), length=PASSES
+    )
+    return state, Trace(elbo, precision, jax.tree.map(lambda a: a[-1], sums))
