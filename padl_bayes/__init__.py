@@ -1,3 +1,18 @@
 """Parsimoniously activated dictionary learning with uncertainty."""
 
+from . import arviz_io as arviz_io
+from . import datasets as datasets
+from . import distributions as distributions
+from . import inference as inference
+from . import models as models
+from .alignment import align as align
+from .alignment import match as match
+from .alignment import recovered as recovered
+from .calibration import calibrate_alpha as calibrate_alpha
+from .estimator import PADL as PADL
+from .estimator import ConvergenceWarning as ConvergenceWarning
+from .estimator import NotFittedError as NotFittedError
+from .sparse_coding import SparseCode as SparseCode
+from .sparse_coding import sparse_code as sparse_code
+
 __version__ = "0.1.0"

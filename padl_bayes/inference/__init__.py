@@ -1,4 +1,12 @@
 """Inference engines, one a file."""
 
 if __name__ == "inference":
-    raise ImportError("'inference' is a link to padl_bayes/inference: write 'import padl_bayes.inference' instead")
+    raise ImportError(
+        "'inference' is a link to padl_bayes/inference: write 'import padl_bayes.inference' instead"
+    )
+
+from .em import fit_em as fit_em
+from .map import fit_map as fit_map
+from .nuts import sample_nuts as sample_nuts
+from .results import EmFit as EmFit
+from .results import MapFit as MapFit

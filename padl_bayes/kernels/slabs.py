@@ -1,7 +1,7 @@
 """Posterior of one code entry under a spike-and-slab prior and a Gaussian likelihood, in closed form.
 
-The likelihood of an entry r is ``exp(-precision / 2 r^2 + linear r)``. Each function returns the log evidence of its slab
-(relative to r = 0) and the moments of r given that the slab is used. A new slab is one more entry of `SLABS`.
+The likelihood of an entry r is ``exp(-precision / 2 r^2 + linear r)``. Each function returns the log evidence of its
+slab (relative to r = 0) and the moments of r given that the slab is used. A new slab is one more entry of `SLABS`.
 """
 
 import math

@@ -1,0 +1,381 @@
+"""`PADL`: the scikit-learn style front of the engines."""
+
+import inspect
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+
+from ._precision import precision_of
+from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
+from .arviz_io import to_arviz
+from .inference.em import code_em, fit_em
+from .inference.map import fit_map
+from .inference.nuts import sample_nuts
+from .kernels.box_lasso import box_lasso
+from .progress import PassProgress
+
+METHODS = ("em", "map")
+SLABS = ("bernoulli_laplace", "bernoulli_gaussian", "l1linf")
+BOX_TOL = 1e-6
+BOX_SWEEPS = 10_000
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The estimator was used before `PADL.fit`."""
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit stopped at its budget before it converged."""
+
+
+class PADL:
+    """Parsimoniously activated dictionary learning.
+
+    Parameters
+    ----------
+    n_atoms : int
+        Upper bound on the number of atoms; those that the data do not need are switched off.
+    method : {"em", "map"}
+        "em": variational EM, every hyperparameter from the data, atoms kept by evidence (`inference.fit_em`).
+        "map": PADL's own objective with weights ``alpha`` (`inference.fit_map`).
+    slab : {"bernoulli_laplace", "bernoulli_gaussian", "l1linf"}
+        Prior of the codes. "em" takes the first two; "map" is the mode of the third and ignores this.
+    nonnegative : bool
+        Codes of one sign only; the dictionary stays free.
+    alpha : tuple of float, optional
+        ``(alpha1, alpha2)`` of "map"; calibrated on simulated noise if not given. "em" takes none.
+    max_iter : int, optional
+        Budget of passes ("em") or iterations ("map"); the engine's default if not given.
+    tol : float, optional
+        Stopping tolerance; the engine's default if not given.
+    random_state : int
+        Seed. A fit is a function of the data and the seed.
+    progress : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    components_ : ndarray, shape (n_active_, P)
+        Unit-norm atoms, most code energy first.
+    n_active_ : int
+    usage_ : ndarray, shape (n_active_,)
+        Probability ("em") or share ("map") of samples that use the atom.
+    activation_log_odds_ : ndarray, shape (n_active_,)
+        "em" only: log odds that the atom is needed at all.
+    noise_scale_ : float
+    elbo_ : float
+        "em" only: evidence lower bound in nats.
+    objective_, gap_ : float
+        "map" only: PADL's objective and its duality gap relative to ``1/2 ||X||_F^2``.
+    history_ : dict of ndarray
+        Trace of the run.
+    n_iter_ : int
+    status_ : str
+        Why the fit stopped.
+    n_features_in_ : int
+    fit_ : EmFit or MapFit
+        Everything the engine returned.
+
+    Examples
+    --------
+    >>> import padl_bayes as pb
+    >>> data = pb.datasets.bars(n_samples=500, seed=0)
+    >>> est = pb.PADL(n_atoms=20, nonnegative=True).fit(data.X)
+    >>> est.n_active_
+    10
+    """
+
+    def __init__(
+        self,
+        n_atoms=128,
+        method="em",
+        slab="bernoulli_laplace",
+        nonnegative=False,
+        alpha=None,
+        max_iter=None,
+        tol=None,
+        random_state=0,
+        progress=False,
+    ):
+        self.n_atoms = n_atoms
+        self.method = method
+        self.slab = slab
+        self.nonnegative = nonnegative
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.progress = progress
+
+    @classmethod
+    def _parameter_names(cls):
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep=True):
+        """Parameters by name, as scikit-learn's tools expect."""
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params):
+        """Set parameters by name; a ValueError names one that does not exist."""
+        names = self._parameter_names()
+        for name, value in params.items():
+            if name not in names:
+                raise ValueError(f"PADL has no parameter {name!r}; it has {', '.join(names)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self):
+        signature = inspect.signature(type(self).__init__).parameters
+        changed = (
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if value != signature[name].default
+        )
+        return f"PADL({', '.join(changed)})"
+
+    def fit(self, X, y=None, *, mask=None):
+        """Learn the dictionary.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, P)
+            One sample a row, used as given.
+        y : ignored
+        mask : array_like of bool, shape (N, P), optional
+            "em" only: True where ``X`` was observed.
+
+        Returns
+        -------
+        PADL
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Data or parameters that cannot be used; the message says which and why.
+        """
+        check_choice(self.method, "method", METHODS)
+        check_choice(self.slab, "slab", SLABS)
+        names = getattr(X, "columns", None)
+        found = self._fit_em(X, mask) if self.method == "em" else self._fit_map(X, mask)
+        self._adopt(found)
+        self._X, self._mask = X, mask
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self
+
+    def _budget(self):
+        chosen = {"max_iter": self.max_iter, "tol": self.tol}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def _fit_em(self, X, mask):
+        if self.slab == "l1linf":
+            raise ValueError(
+                "slab='l1linf' has no variational EM: use method='map' for its mode, or another slab"
+            )
+        if self.alpha is not None:
+            raise ValueError(f"method='em' estimates all weights: alpha must be None, found {self.alpha!r}")
+        with PassProgress(self.progress) as callback:
+            return fit_em(
+                X,
+                self.n_atoms,
+                slab=self.slab,
+                nonnegative=self.nonnegative,
+                mask=mask,
+                random_state=self.random_state,
+                callback=callback,
+                **self._budget(),
+            )
+
+    def _fit_map(self, X, mask):
+        if mask is not None:
+            raise ValueError("method='map' takes no mask: use method='em' for data with missing entries")
+        with PassProgress(self.progress) as callback:
+            return fit_map(
+                X,
+                self.n_atoms,
+                alpha=self.alpha,
+                nonnegative=self.nonnegative,
+                random_state=self.random_state,
+                callback=callback,
+                **self._budget(),
+            )
+
+    def _adopt(self, found):
+        """Publish an engine's result under the estimator's names."""
+        stale = ("activation_log_odds_", "elbo_", "objective_", "gap_", "alpha_")
+        for name in stale:
+            self.__dict__.pop(name, None)
+        self.fit_ = found
+        self.components_ = found.dictionary
+        self.n_active_ = len(found.dictionary)
+        self.n_features_in_ = found.dictionary.shape[1]
+        self.usage_ = found.usage
+        self.noise_scale_ = found.noise_scale
+        self.n_iter_ = found.n_iter
+        self.status_ = found.status
+        if hasattr(found, "elbo"):
+            self.elbo_ = found.elbo
+            self.activation_log_odds_ = found.activation_log_odds
+            self.history_ = found.history
+        else:
+            self.objective_, self.gap_, self.alpha_ = found.objective, found.gap, found.alpha
+            self.history_ = {"objective": found.history}
+        if not found.status.startswith("converged"):
+            warnings.warn(f"PADL.fit: {found.status}", ConvergenceWarning, stacklevel=3)
+
+    def _check_fitted(self):
+        if not hasattr(self, "fit_"):
+            raise NotFittedError("this PADL is not fitted: call fit(X) first")
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "fit_")
+
+    def _check_samples(self, X, mask=None):
+        """New samples (N, P) in the precision of the fit."""
+        self._check_fitted()
+        mask = check_mask(mask, X)
+        X = check_matrix(X, n_features=self.n_features_in_, mask=mask)
+        return X.astype(self.components_.dtype), mask
+
+    def transform(self, X, *, rule="sparse", mask=None):
+        """Codes of samples given the fitted dictionary and hyperparameters.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, P)
+        rule : {"sparse", "mean"}
+            "em": "sparse" gives E[r | used] where P(used) is at least 1/2 and zero elsewhere, "mean" posterior
+            means. "map": the mode given the learned envelopes, whichever rule.
+        mask : array_like of bool, shape (N, P), optional
+            "em" only: True where ``X`` was observed.
+
+        Returns
+        -------
+        ndarray, shape (N, n_active_)
+            A sample's codes do not depend on the other samples.
+        """
+        X, mask = self._check_samples(X, mask)
+        check_choice(rule, "rule", ("sparse", "mean"))
+        if hasattr(self.fit_, "elbo"):
+            coded = code_em(X, self.fit_, mask=mask)
+            if rule == "mean":
+                return coded.codes
+            used = coded.probability >= 0.5
+            return np.where(used, coded.codes / np.where(used, coded.probability, 1), 0).astype(X.dtype)
+        if mask is not None:
+            raise ValueError("method='map' takes no mask: use method='em' for data with missing entries")
+        return self._code_in_envelope(X)
+
+    def _code_in_envelope(self, X):
+        if not self.n_active_:
+            return np.zeros((len(X), 0), X.dtype)
+        envelope = np.abs(self.fit_.codes).max(axis=0)
+        with precision_of(X):
+            alpha1 = jnp.asarray(self.fit_.alpha[0], X.dtype)
+            codes, count = box_lasso(
+                jnp.asarray(X), jnp.asarray(self.components_), jnp.asarray(envelope), alpha1, BOX_TOL, BOX_SWEEPS,
+                nonnegative=bool(self.nonnegative),
+            )  # fmt: skip
+        if int(count) >= BOX_SWEEPS:
+            warnings.warn(
+                f"PADL.transform: codes still moved after {BOX_SWEEPS} sweeps",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return np.asarray(codes)
+
+    def fit_transform(self, X, y=None):
+        """`fit` and then `transform` the same samples."""
+        return self.fit(X).transform(X)
+
+    def inverse_transform(self, codes):
+        """Reconstruct samples (N, P) from codes (N, n_active_)."""
+        self._check_fitted()
+        if not self.n_active_:
+            return np.zeros((len(codes), self.n_features_in_), self.components_.dtype)
+        codes = check_array(codes, "codes", ("n_samples", self.n_active_))
+        return codes @ self.components_
+
+    def score(self, X, y=None, *, mask=None):
+        """Mean log predictive density of a sample, in nats.
+
+        Its codes are integrated out by the variational lower bound ("em"), or set to their mode ("map"), so that the
+        figure is a lower bound of the former and no density of the latter: compare fits of one method with it.
+        """
+        X, mask = self._check_samples(X, mask)
+        if hasattr(self.fit_, "elbo"):
+            return float(np.mean(code_em(X, self.fit_, mask=mask).bound, dtype=np.float64))
+        residual = (X - self._code_in_envelope(X) @ self.components_).astype(np.float64)
+        variance = self.noise_scale_**2
+        return float(np.mean(-0.5 * np.sum(residual**2 / variance + np.log(2 * np.pi * variance), axis=1)))
+
+    def sample_posterior(
+        self,
+        X=None,
+        method="nuts",
+        *,
+        num_warmup=500,
+        num_samples=500,
+        num_chains=4,
+        keep_codes="moments",
+        random_state=None,
+    ):
+        """Draw from the posterior of the continuous model, starting at the fit.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, P), optional
+            Samples; those of `fit` by default.
+        method : {"nuts"}
+            NUTS on the l1 + l_inf slab with the fit's active atoms, all of them on (`inference.sample_nuts`).
+        num_warmup, num_samples, num_chains : int
+        keep_codes : {"moments", "draws"}
+            Keep mean, sd and P(used) of each code, or every draw of it too.
+        random_state : int, optional
+            The estimator's by default.
+
+        Returns
+        -------
+        arviz.InferenceData or xarray.DataTree
+            Aligned draws; see `arviz_io.to_arviz`.
+        """
+        self._check_fitted()
+        check_choice(method, "method", ("nuts",))
+        check_choice(keep_codes, "keep_codes", ("moments", "draws"))
+        mask = self._mask if X is None else None
+        X, mask = self._check_samples(self._X if X is None else X, mask)
+        start = _Start(self.components_, self.transform(X, mask=mask), self.noise_scale_)
+        draws = sample_nuts(
+            X,
+            init=start,
+            nonnegative=self.nonnegative,
+            mask=mask,
+            num_warmup=check_count(num_warmup, "num_warmup"),
+            num_samples=check_count(num_samples, "num_samples"),
+            num_chains=check_count(num_chains, "num_chains"),
+            random_state=self.random_state if random_state is None else random_state,
+            progress=self.progress,
+        )
+        data = to_arviz(
+            draws.samples,
+            X=X,
+            mask=mask,
+            sample_stats=draws.sample_stats,
+            attrs=draws.settings | {"wall_time": draws.wall_time, "random_state": draws.random_state},
+            reference=self.components_,
+            flip=not self.nonnegative,
+        )
+        if keep_codes == "moments":
+            data["posterior"] = data["posterior"].drop_vars("codes")
+        return data
+
+
+class _Start:
+    """What `sample_nuts` reads of a fit."""
+
+    def __init__(self, dictionary, codes, noise_scale):
+        self.dictionary, self.codes, self.noise_scale = dictionary, codes, noise_scale
