@@ -130,7 +130,7 @@ def duality_gap(X, codes, dictionary, alpha1, alpha2, *, nonnegative=False):
 
 
 def kkt_residuals(X, codes, dictionary, alpha1, alpha2, *, nonnegative=False):
-    """Largest change of each atom's codes under its own exact update; all zero exactly at the optimum.
+    """Largest change of each atom's codes under its own update; all zero exactly at the optimum.
 
     Parameters
     ----------
@@ -148,9 +148,8 @@ def kkt_residuals(X, codes, dictionary, alpha1, alpha2, *, nonnegative=False):
     codes = check_matrix(codes, "codes", n_features=dictionary.shape[0])
     with jax.enable_x64(True):
         X, codes, dictionary = (jnp.asarray(a, jnp.float64) for a in (X, codes, dictionary))
-        inverse = 1 / jnp.sum(dictionary**2, axis=1)
-        target = matmul(dictionary, (X - matmul(codes, dictionary)).T) * inverse[:, None] + codes.T
-        best, _ = prox_l1linf(target, alpha1 * inverse, alpha2 * inverse, nonnegative=nonnegative)
+        target = matmul(dictionary, (X - matmul(codes, dictionary)).T) + codes.T
+        best, _ = prox_l1linf(target, alpha1, alpha2, nonnegative=nonnegative)
         return np.asarray(jnp.max(jnp.abs(best - codes.T), axis=1))
 
 

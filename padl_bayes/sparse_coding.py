@@ -131,9 +131,8 @@ def _momentum_sweep(rows, state, nonnegative):
 
 def _check(X, rows, state, nonnegative, lasso):
     """Renew the working set's bound and the momentum, and count checks without progress."""
-    last_change = state.iterate.residual - state.iterate.previous_residual
-    residual = state.iterate.residual + jnp.minimum(state.momentum, 0) * last_change
-    step = jnp.sqrt(jnp.sum(last_change**2))
+    residual = state.iterate.residual
+    step = jnp.sqrt(jnp.sum((residual - state.iterate.previous_residual) ** 2))
     F = feasibility_sweep(rows, residual, nonnegative=nonnegative)
     bound, _ = dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
     better = bound > state.bound

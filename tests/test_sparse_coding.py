@@ -103,15 +103,26 @@ def test_agrees_with_spams(alpha1, alpha2):
     ("alpha1", "alpha2", "dtype"),
     [(0.2, 0.8, np.float64), (0.0, 0.8, np.float64), (0.2, 0.0, np.float64), (0.2, 0.8, np.float32)],
 )
-def test_the_gap_is_never_below_the_suboptimality(alpha1, alpha2, dtype):
+def test_the_gap_is_never_below_the_suboptimality_which_shrinks(alpha1, alpha2, dtype):
     X, D = problem(6, dtype=dtype)
+    last = 0.49 * np.sum(X.astype(float) ** 2)
     for max_iter in (1, 2, 3, 5, 12, 25, 400):
         found = sparse_code(X, D, alpha1, alpha2, tol=0.0, max_iter=max_iter)
         exact = energy(X.astype(float), found.codes.astype(float), D.astype(float), alpha1, alpha2)
         assert found.objective == pytest.approx(exact, rel=1e-13)
         assert found.gap >= suboptimality(exact, X, D, alpha1, alpha2) - 1e-14
+        assert found.objective <= last * (1 + 10 * np.finfo(dtype).eps)
         assert found.n_iter <= max_iter
+        last = found.objective
         assert not found.status.startswith("converged")
+
+
+def test_momentum_never_raises_the_objective():
+    X, D = problem(16)
+    D = D[0] + 0.3 * D
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    objectives = [sparse_code(X, D, 0.02, 0.1, tol=0.0, max_iter=n).objective for n in range(48, 56)]
+    assert np.all(np.diff(objectives) <= 1e-13 * objectives[0])
 
 
 @pytest.mark.parametrize("alpha1", [0.3, 0.0])

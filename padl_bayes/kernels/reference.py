@@ -42,14 +42,14 @@ def clip_level(U, alpha2, warm_start):
         above = (theta[..., None] < U).astype(U.dtype)
         count = row_sums(above)
         mass = jnp.einsum("...n,...n->...", above, U, precision=lax.Precision.HIGHEST)
-        return jnp.where(count > 0, (mass - alpha2) / jnp.maximum(count, 1), 0), count
+        return (mass - alpha2) / jnp.maximum(count, 1), count
 
     def rise(state):
         theta, _, count = state
         proposal, smaller = step(theta)
         return jnp.maximum(proposal, theta), count, smaller
 
-    # A guess above every entry falls back to zero in the first step, whose count then starts the descent.
+    # A guess above every entry gives a negative level in the first step, that is, a start from zero.
     theta, _ = step(jnp.maximum(warm_start, 0))
     theta = jnp.maximum(theta, 0)
     proposal, count = step(theta)

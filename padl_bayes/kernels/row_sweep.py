@@ -47,7 +47,7 @@ def put_block(array, values, block):
 
 
 def update_block(rows, block, codes, thresholds, residual, *, nonnegative):
-    """Minimise exactly over each row of a block in turn.
+    """Minimise over each row of a block in turn; exact for unit-norm atoms, a step downhill for any nearly so.
 
     The correlations with the residual are computed once for the block; what the earlier rows of the block
     changed is taken off through their Gram matrix. All work but O(BLOCK N) per row is a matrix product then.
@@ -67,21 +67,18 @@ def update_block(rows, block, codes, thresholds, residual, *, nonnegative):
     codes, thresholds, residual
     """
     atoms = take_block(rows.atoms, block)
-    energy = jnp.sum(atoms**2, axis=1)
-    inverse = jnp.where(energy > 0, 1 / jnp.where(energy > 0, energy, 1), 0)
-    targets = inverse[:, None] * matmul(atoms, residual) + codes
-    gram = inverse[:, None] * matmul(atoms, atoms.T)
+    targets = matmul(atoms, residual) + codes
+    gram = matmul(atoms, atoms.T)
 
     def update_row(j, state):
         change, thresholds = state
         v = targets[j] - matmul(gram[j], change)
-        u = shrink(v, rows.alpha1 * inverse[j], nonnegative=nonnegative)
+        u = shrink(v, rows.alpha1, nonnegative=nonnegative)
         total = row_sums(u)
-        alpha2 = rows.alpha2 * inverse[j]
         row, level = lax.cond(
-            total <= alpha2,
+            total <= rows.alpha2,
             lambda: (jnp.zeros_like(v), jnp.zeros_like(total)),
-            lambda: clip_rows(v, u, total, alpha2, thresholds[j]),
+            lambda: clip_rows(v, u, total, rows.alpha2, thresholds[j]),
         )
         return change.at[j].set(row - codes[j]), thresholds.at[j].set(level)
 

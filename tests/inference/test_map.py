@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from padl_bayes.calibration import calibrate_alpha
 from padl_bayes.datasets import bars, pure_noise, synthetic_a
-from padl_bayes.inference.map import _merge_twins, _point_idle_atoms, _State, fit_map
+from padl_bayes.inference.map import _merge_twins, _point_idle_atoms, _starting_atoms, _State, fit_map
 from padl_bayes.objective import duality_gap
 from padl_bayes.sparse_coding import Problem
 from tests.oracles.convex import codes_by_proximal_gradient, energy
@@ -32,7 +32,7 @@ def fitted(sign=1, alpha=(0.1, 0.5), random_state=0):
     return fit_map(sign * small(), K, alpha=alpha, random_state=random_state)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10**6),
     alpha1=st.floats(0, 1.0),
@@ -43,7 +43,7 @@ def fitted(sign=1, alpha=(0.1, 0.5), random_state=0):
 def test_the_objective_never_rises(seed, alpha1, alpha2, scale, nonnegative):
     X = scale * small(seed)
     alpha = (scale * alpha1, scale * alpha2)
-    fit = fit_map(X, K, alpha=alpha, nonnegative=nonnegative, max_iter=15, random_state=seed)
+    fit = fit_map(X, K, alpha=alpha, nonnegative=nonnegative, max_iter=10, random_state=seed)
     assert fit.objective == pytest.approx(energy(X, fit.codes, fit.dictionary, *alpha), rel=1e-12)
     rounding = 100 * np.finfo(np.float64).eps * fit.history[0]
     assert np.all(np.diff(fit.history) <= rounding)
@@ -130,7 +130,7 @@ def test_weights_are_calibrated_when_not_given():
 def test_calibrated_weights_keep_atoms_out_of_noise():
     counts = []
     for seed in range(10):
-        noise = pure_noise(60, P, seed=seed).X
+        noise = pure_noise(N, P, seed=seed).X
         alpha = calibrate_alpha(shape=noise.shape, noise_scale=1.0, delta=0.05, n_simulations=99)[:2]
         counts.append(len(fit_map(noise, K, alpha=alpha).dictionary))
     # Ten fits wake an atom with probability 0.05 each: three or more have probability 0.012.
@@ -149,13 +149,12 @@ def test_no_atom_at_all_is_an_answer():
 
 def test_idle_atoms_are_pointed_where_they_are_wanted():
     # Orthogonal to all data, no starting atom ever gets a code by itself.
-    rng = np.random.default_rng(0)
-    X = np.hstack([small(), np.zeros((N, 2))])
-    start = np.zeros((4, P + 2))
-    start[:, P:] = rng.normal(size=(4, 2))
+    X, start = small(), np.zeros((K, P))
+    X[:, 4:] = 0
+    start[:, 4:] = np.random.default_rng(0).normal(size=(K, 2))
     start /= np.linalg.norm(start, axis=1, keepdims=True)
-    fit = fit_map(X, 4, alpha=(0.1, 0.5), dictionary_init=start)
-    assert len(fit.dictionary) == 4
+    fit = fit_map(X, K, alpha=(0.1, 0.5), dictionary_init=start)
+    assert len(fit.dictionary) >= 4
     assert fit.history[0] == pytest.approx(0.5 * np.sum(X**2), rel=1e-14)
     assert np.all(np.diff(fit.history) <= 1e-12 * fit.history[0])
 
@@ -224,20 +223,26 @@ def test_pointing_idle_atoms_costs_nothing_and_spares_the_active_ones(x64):
 
 def test_finds_the_atoms_of_synthetic_data():
     data = synthetic_a(0.1, n_samples=400, n_features=12, n_atoms=8, seed=0, usage=0.2)
-    fit = fit_map(data.X, 12, alpha=(0.1, 0.0), tol=1e-4)
-    assert (np.abs(fit.dictionary @ data.dictionary.T).max(axis=0) > 0.95).sum() >= 7
+    fit = fit_map(data.X, 12, alpha=(0.1, 0.0), tol=1e-3)
+    assert (np.abs(fit.dictionary @ data.dictionary.T).max(axis=0) > 0.95).sum() == 8
 
 
 def test_nonnegative_codes_find_bars():
-    data = bars(400, seed=0)
-    fit = fit_map(data.X, 14, alpha=(4.0, 100.0), nonnegative=True, tol=1e-4)
+    data = bars(200, seed=0)
+    fit = fit_map(data.X, 14, alpha=(4.0, 50.0), nonnegative=True, tol=1e-4)
     assert fit.codes.min() >= 0
-    assert (np.abs(fit.dictionary @ data.dictionary.T).max(axis=0) > 0.9).sum() >= 8
+    assert (np.abs(fit.dictionary @ data.dictionary.T).max(axis=0) > 0.9).sum() == 10
 
 
-def test_more_atoms_than_samples_are_as_many_as_samples():
+def test_starting_atoms_are_as_many_as_nonzero_samples_at_most():
     X = small()[:5]
-    assert len(fit_map(X, 50, alpha=(0.01, 0.01), max_iter=3).dictionary) <= 5
+    X[2] = 0
+    atoms = _starting_atoms(X, 50, 0)
+    assert atoms.shape == (4, P)
+    np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1, rtol=1e-14)
+    cosines = atoms @ X.T / np.maximum(np.linalg.norm(X, axis=1), 1e-300)
+    assert sorted(cosines.argmax(axis=1)) == [0, 1, 3, 4]
+    np.testing.assert_allclose(cosines.max(axis=1), 1, rtol=1e-14)
 
 
 def test_the_callback_hears_every_iteration_and_may_interrupt():
