@@ -17,11 +17,10 @@ _SQUARE_SERIES = (1 / 1209600, 1 / 604800, -1 / 30240, -1 / 15120, 1 / 720, 1 / 
 
 def _near_zero(x, width, series, textbook):
     small = jnp.abs(x) < width
-    return jnp.where(
-        small,
-        jnp.polyval(jnp.asarray(series, jnp.result_type(x)), jnp.where(small, x, 0.0)),
-        textbook(jnp.where(small, 1.0, x)),
-    )
+    near, total = jnp.where(small, x, 0.0), series[0]
+    for coefficient in series[1:]:
+        total = total * near + coefficient
+    return jnp.where(small, total, textbook(jnp.where(small, 1.0, x)))
 
 
 def log1p_ratio(u):
