@@ -17,7 +17,7 @@ from .._validation import check_choice, check_count, check_scalar, check_trainin
 from ..kernels.code_sweep import Atoms
 from ..kernels.slabs import SLABS
 from . import moves
-from .recoding import Coded, recode
+from .recoding import Coded, recode_all
 from .results import EmFit
 from .variational import PASSES, State, make_problem, padded_atoms, untile_rows
 
@@ -153,7 +153,7 @@ def _package(settings, problem, outcome, n_samples, n_atoms, rng):
     """Everything about the active atoms, most energy first, as NumPy arrays."""
     fit = outcome.fit
     atoms = fit.state.atoms
-    coded = recode(settings.slab, problem, fit.state)
+    coded = recode_all(settings.slab, problem, fit.state)
     log_odds, activation_rate = _log_odds(settings, problem, fit, coded, rng)
     active = moves.active_of(fit.state)
     square = untile_rows(coded.square, n_samples)[:, active]
@@ -283,15 +283,10 @@ def code_em(X, fit, *, mask=None):
         hot, precision = (jnp.asarray(scale**-2, dtype) for scale in (fit.data_scale, fit.noise_scale))
         codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
         state = State(codes, atoms, jnp.zeros(padded, dtype), precision)
-        coded = recode(fit_key(fit), problem._replace(hot=hot), state)
+        coded = recode_all((fit.slab, fit.nonnegative), problem._replace(hot=hot), state)
         rows = [
             untile_rows(a, n_samples)[:, :n_active] for a in (coded.codes, coded.probability, coded.square)
         ]
         bound = np.asarray(coded.bound).reshape(-1)[:n_samples]
     observed = X.shape[1] if mask is None else mask.sum(axis=1)
     return Coded(*rows, bound - 0.5 * observed * np.log(2 * np.pi * fit.noise_scale**2))
-
-
-def fit_key(fit):
-    """Key of a fit's slab in `padl_bayes.kernels.slabs.SLABS`."""
-    return fit.slab, fit.nonnegative

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from .recoding import COOLING_STEPS, bounds_without, recode
+from .recoding import COOLING_STEPS, recode, recode_all
 from .variational import UNCAPPED, atom_cost, log_active_prior, log_prior, residuals, run_passes
 
 USED = 0.05
@@ -28,7 +28,8 @@ class Fit(NamedTuple):
 class Settings(NamedTuple):
     """What the moves need to know: key of the slab, upper bound of the number of atoms, hook called after each chunk.
 
-    ``report(stage, fit_trace)`` gets the name of the stage and the `Trace` of the last passes.
+    ``report(stage, trace, state)`` gets the name of the stage, the `Trace` of the last passes and where they ended;
+    ``report.exhausted`` says whether the budget of passes is spent.
     """
 
     slab: tuple
@@ -125,17 +126,19 @@ def deletion_gains(settings, problem, state, coded, rng, most=64):
     width = probability.shape[2]
     pairs = (tile, place, width)
     excluded = np.pad(atom, (0, -len(atom) % width), constant_values=-1).reshape(-1, width)
-    bound = bounds_without(
+    without = _gather(state.codes, *pairs)
+    without = jnp.where(jnp.arange(without.shape[1])[:, None] == excluded[:, None, :], 0, without)
+    alone = recode(
         settings.slab,
         _gather(problem.x, *pairs),
-        _gather(problem.observed, *pairs),
-        _gather(state.codes, *pairs),
-        jnp.asarray(excluded),
         jnp.ones(excluded.shape, state.codes.dtype),
-        problem.hot,
+        _gather(problem.observed, *pairs),
+        without,
         state,
+        problem.hot,
+        jnp.asarray(excluded),
     )
-    bound = np.asarray(bound, np.float64).ravel()[: len(atom)]
+    bound = np.asarray(alone.bound, np.float64).ravel()[: len(atom)]
     lost = weight * (bound - np.asarray(coded.bound, np.float64)[tile, place])
     np.add.at(gains, atom, lost)
     return gains
@@ -144,7 +147,7 @@ def deletion_gains(settings, problem, state, coded, rng, most=64):
 def _try_deletions(settings, problem, state, atoms):
     """State after deleting ``atoms``, coding all samples anew and refitting."""
     state = switch_off(state, atoms)
-    state = state._replace(codes=recode(settings.slab, problem, state).codes)
+    state = state._replace(codes=recode_all(settings.slab, problem, state).codes)
     return run(settings, problem, state, chunks=REFIT_CHUNKS, stage="delete")
 
 
@@ -155,13 +158,13 @@ def prune(settings, problem, fit, rng):
     atom whose deletion alone lowered it is left in peace.
     """
     kept = set()
-    while True:
-        coded = recode(settings.slab, problem, fit.state)
+    while not settings.report.exhausted:
+        coded = recode_all(settings.slab, problem, fit.state)
         state = fit.state._replace(codes=coded.codes)
         gains = deletion_gains(settings, problem, state, coded, rng)
         order = [k for k in np.argsort(-gains, kind="stable") if gains[k] > 0 and k not in kept]
         if not order:
-            return fit
+            break
         take = (len(order) + 1) // 2
         while True:
             trial = _try_deletions(settings, problem, state, order[:take])
@@ -172,6 +175,7 @@ def prune(settings, problem, fit, rng):
                 kept.add(order[0])
                 break
             take //= 2
+    return fit
 
 
 def limit(settings, problem, fit, rng, n_atoms):
@@ -180,7 +184,7 @@ def limit(settings, problem, fit, rng, n_atoms):
         excess = len(active_of(fit.state)) - n_atoms
         if excess <= 0:
             return fit
-        coded = recode(settings.slab, problem, fit.state)
+        coded = recode_all(settings.slab, problem, fit.state)
         state = fit.state._replace(codes=coded.codes)
         gains = deletion_gains(settings, problem, state, coded, rng)
         fit = _try_deletions(settings, problem, state, np.argsort(-gains, kind="stable")[: (excess + 1) // 2])
@@ -237,6 +241,6 @@ def reheat(settings, problem, fit, rng, births):
 
 def refresh(settings, problem, fit):
     """Code all samples anew, each keeping the better code, and refit."""
-    state = fit.state._replace(codes=recode(settings.slab, problem, fit.state).codes)
+    state = fit.state._replace(codes=recode_all(settings.slab, problem, fit.state).codes)
     fresh = run(settings, problem, state, chunks=REFIT_CHUNKS, stage="refresh")
     return fresh if fresh.evidence > fit.evidence else fit

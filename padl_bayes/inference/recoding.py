@@ -33,27 +33,35 @@ def cooling(hot, precision):
     return jnp.minimum(hot, precision) ** (1 - steps) * precision**steps
 
 
-def _follow(slab, x, codes, atoms, precision, tile, ladder):
-    """Sweep once at each noise precision of ``ladder`` and then at ``precision``."""
+def _follow(slab, x, codes, atoms, ladder, n_steps, tile):
+    """Sweep at the first ``n_steps`` noise precisions of ``ladder`` in turn."""
 
-    def step(carry, precision):
-        codes, residual = carry
-        done = sweep_tile(slab, residual, codes, atoms, precision, tile)
-        return (done.codes, done.residual), None
+    def step(i, carry):
+        codes, residual, *_ = carry
+        done = sweep_tile(slab, residual, codes, atoms, ladder[i], tile)
+        bound = done.bound - 0.5 * ladder[i] * jnp.sum(done.residual**2, axis=0)
+        return done.codes, done.residual, done.probability, done.square, bound
 
-    start = (codes, residual_of(x, codes, atoms.dictionary, tile.observed))
-    (codes, residual), _ = jax.lax.scan(step, start, ladder)
-    done = sweep_tile(slab, residual, codes, atoms, precision, tile)
-    bound = done.bound - 0.5 * precision * jnp.sum(done.residual**2, axis=0)
-    return Coded(done.codes, done.probability, done.square, bound)
+    blank = jnp.zeros_like(codes)
+    start = (
+        codes,
+        residual_of(x, codes, atoms.dictionary, tile.observed),
+        blank,
+        blank,
+        jnp.zeros_like(tile.valid),
+    )
+    codes, _, probability, square, bound = jax.lax.fori_loop(0, n_steps, step, start)
+    return Coded(codes, probability, square, bound)
 
 
+@partial(jax.jit, static_argnums=0)
 def recode_tile(slab, x, codes, atoms, precision, hot, tile):
     """Better, sample by sample, of the codes refined and the codes found afresh.
 
     Parameters
     ----------
-    slab : Slab
+    slab : tuple (str, bool)
+        Key of `SLABS`.
     x : array, shape (P, n)
     codes : array, shape (K, n)
     atoms : Atoms
@@ -66,46 +74,56 @@ def recode_tile(slab, x, codes, atoms, precision, hot, tile):
     Coded
     """
     settle = jnp.full(SETTLING_SWEEPS, precision)
-    ladder = jnp.concatenate([cooling(hot, precision), settle])
-    warm = _follow(slab, x, codes, atoms, precision, tile, settle)
-    cold = _follow(slab, x, jnp.zeros_like(codes), atoms, precision, tile, ladder)
-    return jax.tree.map(partial(jnp.where, cold.bound > warm.bound), cold, warm)
+    warm = jnp.full(COOLING_STEPS + SETTLING_SWEEPS, precision)
+    cold = jnp.concatenate([cooling(hot, precision), settle])
+    starts = jnp.stack([codes, jnp.zeros_like(codes)])
+    n_steps = jnp.array([SETTLING_SWEEPS, len(cold)])
+    both = jax.lax.map(
+        lambda one: _follow(SLABS[slab], x, one[0], atoms, one[1], one[2], tile),
+        (starts, jnp.stack([warm, cold]), n_steps),
+    )
+    colder = both.bound[1] > both.bound[0]
+    return jax.tree.map(lambda a: jnp.where(colder, a[1], a[0]), both)
 
 
-@partial(jax.jit, static_argnums=0)
-def recode(slab, problem, state):
-    """`recode_tile` on all tiles: `Coded` with a leading axis of tiles."""
-
-    def one(inputs):
-        x, codes, valid, observed = inputs
-        return recode_tile(
-            SLABS[slab], x, codes, state.atoms, state.precision, problem.hot, Tile(valid, observed)
-        )
-
-    return jax.lax.map(one, (problem.x, state.codes, problem.valid, problem.observed))
-
-
-@partial(jax.jit, static_argnums=0)
-def bounds_without(slab, x, observed, codes, excluded, valid, hot, state):
-    """Bound of each sample when it must not use one atom.
+def recode(slab, x, valid, observed, codes, state, hot, excluded=None):
+    """`recode_tile` on all tiles, one after the other: compiled once for however many there are.
 
     Parameters
     ----------
+    slab : tuple (str, bool)
     x, observed : array, shape (tiles, P, n)
-    codes : array, shape (tiles, K, n)
-    excluded : array of int, shape (tiles, n)
+        ``observed`` may be None.
     valid : array, shape (tiles, n)
+    codes : array, shape (tiles, K, n)
+    state : State
+        Its atoms and noise precision are used, its codes are not.
     hot : scalar
+    excluded : array of int, shape (tiles, n), optional
+        Atom that a sample must not use.
 
     Returns
     -------
-    array, shape (tiles, n)
+    Coded
+        With a leading axis of tiles.
     """
+    if excluded is None:
+        excluded = jnp.full(valid.shape, -1)
+    coded = [
+        recode_tile(
+            slab,
+            x[t],
+            codes[t],
+            state.atoms,
+            state.precision,
+            hot,
+            Tile(valid[t], None if observed is None else observed[t], excluded[t]),
+        )
+        for t in range(len(x))
+    ]
+    return jax.tree.map(lambda *tiles: jnp.stack(tiles), *coded)
 
-    def one(inputs):
-        x, observed, codes, excluded, valid = inputs
-        codes = jnp.where(jnp.arange(codes.shape[0])[:, None] == excluded, 0, codes)
-        tile = Tile(valid, observed, excluded)
-        return recode_tile(SLABS[slab], x, codes, state.atoms, state.precision, hot, tile).bound
 
-    return jax.lax.map(one, (x, observed, codes, excluded, valid))
+def recode_all(slab, problem, state):
+    """`recode` of all samples of a problem from the codes they have."""
+    return recode(slab, problem.x, problem.valid, problem.observed, state.codes, state, problem.hot)

@@ -131,7 +131,8 @@ def _update_masked_atom(slab, precision, tile, carry, one):
     """Update one atom where entries are missing: its energy differs from sample to sample."""
     residual, bound = carry
     index, atom, old = one
-    weight = atom.dictionary**2 @ tile.observed
+    # A sample may see nothing of an atom: then the posterior is the prior, not a division by zero.
+    weight = jnp.maximum(atom.dictionary**2 @ tile.observed, jnp.finfo(old.dtype).eps)
     row = atom.dictionary @ residual
     share, sums, outputs = _update_entry_row(slab, precision, tile, atom, index, old, row, weight)
     residual = residual - tile.observed * jnp.outer(atom.dictionary, outputs[0] - old)
