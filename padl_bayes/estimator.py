@@ -13,7 +13,7 @@ from .inference.em import code_em, fit_em
 from .inference.map import fit_map
 from .inference.nuts import sample_nuts
 from .kernels.box_lasso import box_lasso
-from .progress import PassProgress
+from .progress import pass_progress
 
 METHODS = ("em", "map")
 SLABS = ("bernoulli_laplace", "bernoulli_gaussian", "l1linf")
@@ -178,7 +178,7 @@ class PADL:
             )
         if self.alpha is not None:
             raise ValueError(f"method='em' estimates all weights: alpha must be None, found {self.alpha!r}")
-        with PassProgress(self.progress) as callback:
+        with pass_progress(self.progress) as callback:
             return fit_em(
                 X,
                 self.n_atoms,
@@ -193,7 +193,7 @@ class PADL:
     def _fit_map(self, X, mask):
         if mask is not None:
             raise ValueError("method='map' takes no mask: use method='em' for data with missing entries")
-        with PassProgress(self.progress) as callback:
+        with pass_progress(self.progress) as callback:
             return fit_map(
                 X,
                 self.n_atoms,

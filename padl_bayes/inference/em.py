@@ -284,9 +284,8 @@ def code_em(X, fit, *, mask=None):
         codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
         state = State(codes, atoms, jnp.zeros(padded, dtype), precision)
         coded = recode_all((fit.slab, fit.nonnegative), problem._replace(hot=hot), state)
-        rows = [
-            untile_rows(a, n_samples)[:, :n_active] for a in (coded.codes, coded.probability, coded.square)
-        ]
+        tables = (coded.codes, coded.probability, coded.square)
+        codes, probability, square = (untile_rows(table, n_samples)[:, :n_active] for table in tables)
         bound = np.asarray(coded.bound).reshape(-1)[:n_samples]
     observed = X.shape[1] if mask is None else mask.sum(axis=1)
-    return Coded(*rows, bound - 0.5 * observed * np.log(2 * np.pi * fit.noise_scale**2))
+    return Coded(codes, probability, square, bound - 0.5 * observed * np.log(2 * np.pi * fit.noise_scale**2))

@@ -61,9 +61,7 @@ def run(settings, problem, state, *, chunks, stage, cap=UNCAPPED):
 
 def switch_off(state, atoms):
     """Switch atoms off and drop their codes."""
-    active = np.array(state.atoms.active)
-    active[atoms] = 0
-    active = jnp.asarray(active)
+    active = state.atoms.active.at[np.asarray(atoms)].set(0)
     return state._replace(codes=state.codes * active[:, None], atoms=state.atoms._replace(active=active))
 
 

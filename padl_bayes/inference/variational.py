@@ -99,7 +99,8 @@ def make_problem(X, mask=None, *, slab="bernoulli_laplace"):
     x = tile_rows(X)
     valid = tile_rows(np.ones((X.shape[0], 1), dtype))[:, 0]
     n_observed = X.size if mask is None else int(mask.sum())
-    mean_square = float(np.sum(np.square(X, dtype=np.float64)) / n_observed)
+    # New samples to be coded may all be zero.
+    mean_square = float(np.sum(np.square(X, dtype=np.float64)) / n_observed) or 1.0
     rate_scale = mean_square if slab == "bernoulli_gaussian" else math.sqrt(mean_square)
     observed = None if mask is None else jnp.asarray(tile_rows(mask.astype(dtype)))
     numbers = (jnp.asarray(v, dtype) for v in (X.shape[0], n_observed, rate_scale, 1 / mean_square))
