@@ -7,7 +7,7 @@ j = n, ..., 1, so
 
 rho = rate_linf / rate_l1. The product is regular where the differences of log-gamma functions cancel
 (rho large) or are not defined (rate_l1 = 0). Its logarithm is summed directly up to j = 16 and by
-Euler-Maclaurin beyond, with error below 1e-14 relative to the sum.
+Euler-Maclaurin beyond, with a truncation error below 1e-13.
 """
 
 from functools import partial
