@@ -19,7 +19,7 @@ def _show(progress, task, *state):
 
 @contextmanager
 def pass_progress(enabled):
-    """Yield a callback for `fit_em` or `fit_map` that shows on standard error where the run stands; None if disabled."""
+    """Yield a callback for `fit_em` or `fit_map` that shows where the run stands; None if disabled."""
     if not enabled:
         yield None
         return

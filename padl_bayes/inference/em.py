@@ -106,7 +106,7 @@ def _improve(settings, problem, fit, rng):
         n_active = len(moves.active_of(fit.state))
         if stale == 2 or n_active == 0 or settings.report.exhausted:
             break
-        births = 0 if turn % 2 == 0 else max(8, n_active // 4)
+        births = 0 if turn % 2 == 0 else moves.birth_count(n_active)
         new = moves.reheat(settings, problem, fit, rng, births)
         stale = 0 if new.evidence > fit.evidence + WORTHWHILE else stale + 1
         fit = new

@@ -7,11 +7,20 @@ places from what is badly explained, and cools down again.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .recoding import COOLING_STEPS, recode, recode_all
-from .variational import UNCAPPED, atom_cost, log_active_prior, log_prior, residuals, run_passes
+from .variational import (
+    UNCAPPED,
+    atom_cost,
+    log_active_prior,
+    log_prior,
+    padded_atoms,
+    residuals,
+    run_passes,
+)
 
 USED = 0.05
 REFIT_CHUNKS = 2
@@ -65,6 +74,27 @@ def switch_off(state, atoms):
     return state._replace(codes=state.codes * active[:, None], atoms=state.atoms._replace(active=active))
 
 
+def birth_count(n_active):
+    """How many births are tried at once beside ``n_active`` atoms."""
+    return max(8, n_active // 4)
+
+
+def compact(state):
+    """Drop places of switched-off atoms once at least half of all places are needed by neither atoms nor births.
+
+    Arrays of another size are compiled for anew, so this is not done for less.
+    """
+    active = active_of(state)
+    n_places = len(state.atoms.active)
+    wanted = padded_atoms(len(active) + birth_count(len(active)))
+    if 2 * wanted > n_places:
+        return state
+    free = np.setdiff1d(np.arange(n_places), active)
+    kept = np.concatenate([active, free[: wanted - len(active)]])
+    atoms = jax.tree.map(lambda array: array[kept], state.atoms)
+    return state._replace(codes=state.codes[:, kept], atoms=atoms, energy=state.energy[kept])
+
+
 def _choose_users(probability, active, rng, most):
     """Up to ``most`` users of each atom: tile, place, atom and how many users each stands for."""
     chosen = []
@@ -89,7 +119,7 @@ def _gather(array, tile, place, width):
     return jnp.asarray(rows.reshape(-1, width, rows.shape[1]).transpose(0, 2, 1))
 
 
-def deletion_gains(settings, problem, state, coded, rng, most=64):
+def deletion_gains(settings, problem, state, coded, rng, most=32):
     """Evidence gained by deleting each atom (K,), the dictionary held and the samples that use it coded anew.
 
     Parameters
@@ -167,7 +197,10 @@ def prune(settings, problem, fit, rng):
         while True:
             trial = _try_deletions(settings, problem, state, order[:take])
             if trial.evidence > fit.evidence:
-                fit = trial
+                smaller = compact(trial.state)
+                if smaller is not trial.state:
+                    kept.clear()
+                fit = trial._replace(state=smaller)
                 break
             if take == 1:
                 kept.add(order[0])
