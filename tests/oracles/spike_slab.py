@@ -139,7 +139,18 @@ def entry(slab, linear, precision, usage, rate, panels=64):
 
 
 def sweep_by_loops(
-    slab, x, codes, dictionary, precision, usage, rate, *, active=None, valid=None, observed=None, excluded=None
+    slab,
+    x,
+    codes,
+    dictionary,
+    precision,
+    usage,
+    rate,
+    *,
+    active=None,
+    valid=None,
+    observed=None,
+    excluded=None,
 ):
     """Update each atom's entries in turn, the residual formed from scratch each time.
 
@@ -187,7 +198,9 @@ def _grid(slab, rate, width, order=8):
     nodes, weights = np.polynomial.legendre.leggauss(order)
     r = ((np.arange(panels)[:, None] + (nodes + 1) / 2) * reach / panels).ravel()
     mass = np.tile(weights / 2 * reach / panels, panels) * np.exp(log_slab(slab, r, rate))
-    return (r, mass) if one_sided(slab) else (np.concatenate([-r[::-1], r]), np.concatenate([mass[::-1], mass]))
+    return (
+        (r, mass) if one_sided(slab) else (np.concatenate([-r[::-1], r]), np.concatenate([mass[::-1], mass]))
+    )
 
 
 def log_evidence(slab, x, dictionary, precision, usage, rate):
