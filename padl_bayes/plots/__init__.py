@@ -1,0 +1,16 @@
+"""Figures of fits and posteriors.
+
+Every function draws into the axes (or figure) it is given, or into a figure of its own that pyplot knows nothing of,
+and returns what it drew into: ``ax.figure.savefig("name.png")`` writes it.
+"""
+
+from padl_bayes.plots.activation import activation_log_odds as activation_log_odds
+from padl_bayes.plots.activation import activation_probability as activation_probability
+from padl_bayes.plots.activation import usage as usage
+from padl_bayes.plots.atoms import gallery as gallery
+from padl_bayes.plots.comparison import comparison as comparison
+from padl_bayes.plots.reconstruction import code_intervals as code_intervals
+from padl_bayes.plots.reconstruction import reconstruction as reconstruction
+from padl_bayes.plots.reconstruction import reconstruction_gallery as reconstruction_gallery
+from padl_bayes.plots.traces import history as history
+from padl_bayes.plots.traces import trace as trace

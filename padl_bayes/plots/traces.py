@@ -1,0 +1,132 @@
+"""How a run went."""
+
+import numpy as np
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from padl_bayes._validation import check_array
+from padl_bayes.plots._style import (
+    AMBER,
+    CYCLE,
+    GREEN,
+    INK,
+    ORANGE,
+    PINK,
+    SKY,
+    SMALL,
+    dress,
+    new_axes,
+    new_figure,
+)
+
+STAGE_COLOURS = {"anneal": ORANGE, "delete": PINK, "reheat": AMBER, "refresh": SKY, "settle": GREEN}
+
+
+def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=True, key=True, title=None, ax=None):
+    """Draw a quantity over the passes of a fit or the draws of chains.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,) or (chain, n)
+    stages : sequence of str, shape (n,), optional
+        The stage of each pass; stretches of one stage are shaded in one colour.
+    ylabel, xlabel : str, optional
+    robust : bool
+        Let the scale follow the middle 80% of the values and the last one, so that a start far off and the
+        moves that melt the fit again do not flatten the rest.
+    key : bool
+        Explain the shades.
+    title : str, optional
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = new_axes(ax, (6.4, 2.8))
+    values = np.atleast_2d(check_array(values, "values", ("...", "n")))
+    if values.ndim > 2:
+        raise ValueError(f"values must have shape (n,) or (chain, n), found {values.shape}")
+    n = values.shape[1]
+    at = np.arange(1, n + 1)
+    if stages is not None:
+        stages = np.asarray(stages)
+        if stages.shape != (n,):
+            raise ValueError(f"stages must have shape ({n},), found {stages.shape}")
+        shades = _shade(ax, stages)
+        if key:
+            ax.legend(
+                handles=shades, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(shades), fontsize=SMALL,
+                frameon=False, labelcolor=INK, borderaxespad=0.2, handlelength=1, columnspacing=1,
+            )  # fmt: skip
+    thin = 1.2 if len(values) == 1 else 0.7
+    for line, colour in zip(values, CYCLE * len(values), strict=False):
+        ax.plot(at, line, color=INK if stages is not None else colour, linewidth=thin)
+    if robust and n >= 20:
+        ax.set_ylim(_robust_limits(values))
+    ax.set_xlim(1, max(n, 2))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.ticklabel_format(axis="y", useOffset=False)
+    return dress(ax, xlabel=xlabel, ylabel=ylabel, title=title)
+
+
+def _robust_limits(values):
+    low, high = (float(end) for end in np.quantile(values, (0.1, 0.9)))
+    low, high = min(low, float(values[:, -1].min())), max(high, float(values[:, -1].max()))
+    room = 0.3 * (high - low) or 0.5
+    inside = values[(values >= low - room) & (values <= high + room)]
+    room = 0.06 * float(np.ptp(inside)) or 0.5
+    return float(inside.min()) - room, float(inside.max()) + room
+
+
+def _shade(ax, stages):
+    """Shade stretches of equal stages; returns the patches of a legend, in order of appearance."""
+    starts = np.flatnonzero(np.concatenate([[True], stages[1:] != stages[:-1]]))
+    ends = np.append(starts[1:], len(stages))
+    colours = {}
+    for start, end in zip(starts, ends, strict=True):
+        name = str(stages[start])
+        spare = CYCLE[len(colours) % len(CYCLE)]
+        colours.setdefault(name, STAGE_COLOURS.get(name, spare))
+        ax.axvspan(start + 0.5, end + 0.5, color=colours[name], alpha=0.16, linewidth=0)
+    return [Patch(color=colour, alpha=0.35, linewidth=0, label=name) for name, colour in colours.items()]
+
+
+def history(record, *, title=None, fig=None):
+    """Draw the history of a fit, one panel a quantity.
+
+    Parameters
+    ----------
+    record : mapping of str to array_like
+        ``history_`` of an estimator: elbo, noise_scale and n_active with the stage of each pass, or objective.
+    title : str, optional
+    fig : matplotlib.figure.Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    names = {
+        "elbo": "ELBO (nats)",
+        "noise_scale": "noise scale",
+        "n_active": "active atoms",
+        "objective": "objective",
+    }
+    found = [name for name in names if name in record]
+    if not found:
+        raise ValueError(
+            f"record must hold one of {', '.join(names)}, found {', '.join(record) or 'nothing'}"
+        )
+    fig = new_figure(fig, (6.4, 0.6 + 1.7 * len(found)))
+    axes = np.atleast_1d(fig.subplots(len(found), 1, sharex=True))
+    stages = record.get("stage")
+    for i, (ax, name) in enumerate(zip(axes, found, strict=True)):
+        label = "pass" if stages is not None else "iteration"
+        trace(
+            record[name], stages=stages, ylabel=names[name], key=i == 0, ax=ax,
+            xlabel=label if i == len(found) - 1 else None, robust=name != "n_active",
+        )  # fmt: skip
+    fig.align_ylabels(axes)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", color=INK)
+    return fig
