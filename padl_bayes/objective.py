@@ -22,7 +22,7 @@ import numpy as np
 from padl_bayes._validation import check_dictionary, check_matrix, check_scalar
 from padl_bayes.kernels.dual_bound import dual_bound, feasibility_sweep
 from padl_bayes.kernels.reference import prox_l1linf
-from padl_bayes.kernels.row_sweep import matmul, pad_rows
+from padl_bayes.kernels.row_sweep import matmul, pad_rows, penalty
 
 
 def padl_energy(X, codes, dictionary, alpha1, alpha2):
@@ -48,12 +48,6 @@ def padl_energy(X, codes, dictionary, alpha1, alpha2):
     residual = X - matmul(codes, dictionary)
     envelope = jnp.max(jnp.abs(codes), axis=0)
     return 0.5 * jnp.sum(residual**2) + alpha1 * jnp.sum(jnp.abs(codes)) + alpha2 * jnp.sum(envelope)
-
-
-def penalty(codes, alpha1, alpha2):
-    """``alpha1 ||R||_1 + alpha2 sum_k ||r_k||_inf`` of codes with one atom a row, shape (K, N)."""
-    size = jnp.abs(codes)
-    return alpha1 * jnp.sum(size) + alpha2 * jnp.sum(jnp.max(size, axis=1))
 
 
 class Certificate(NamedTuple):

@@ -13,17 +13,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_count, check_dictionary, check_matrix, check_scalar
-from padl_bayes.kernels.dual_bound import dual_bound, feasibility_sweep
-from padl_bayes.kernels.row_sweep import BLOCK, Iterate, matmul, pad_rows, sweep
-from padl_bayes.objective import penalty, relative_gap
+from padl_bayes.kernels.dual_bound import dual_bound
+from padl_bayes.kernels.row_descent import LEAST_MOMENTUM, descend
+from padl_bayes.kernels.row_sweep import BLOCK, matmul, pad_rows, penalty
+from padl_bayes.objective import relative_gap
 
-LEAST_MOMENTUM, MOST_MOMENTUM = 0.5, 0.97
-CHECK_EVERY = 10
-PATIENCE = 5
 MOST_SWEEPS = 500
 
 
@@ -76,125 +73,9 @@ class Solution(NamedTuple):
     objective: float
     bound: float
     gap: float
-    levels: np.ndarray
-    """(K,) left-hand sides of the dual constraints at the last dual point before it was made feasible."""
     n_sweeps: int
     converged: bool
     stalled: bool
-
-
-class _Progress(NamedTuple):
-    iterate: Iterate
-    objective: jax.Array
-    momentum: jax.Array
-    strength: jax.Array
-    step: jax.Array
-    n_sweeps: jax.Array
-    bound: jax.Array
-    dual_point: jax.Array
-    least: jax.Array
-    gap: jax.Array
-    idle: jax.Array
-
-
-def _tune(strength, step, last_step):
-    """Momentum from how much the steps shrank over `CHECK_EVERY` sweeps.
-
-    A mode that plain sweeps contract by rho has, with momentum b, the rate l of
-    ``l^2 - rho (1 + b) l + rho b = 0``. That gives rho from the rate seen, and the b with the least rate, the
-    one that makes the discriminant zero.
-    """
-    rate = (step / jnp.where(last_step > 0, last_step, jnp.inf)) ** (1 / CHECK_EVERY)
-    rho = jnp.minimum(rate**2 / jnp.maximum((1 + strength) * rate - strength, 1e-6), 1)
-    root = jnp.sqrt(1 - rho)
-    best = jnp.clip((1 - root) / (1 + root), LEAST_MOMENTUM, MOST_MOMENTUM)
-    return jnp.where((rate > strength) & (rate < 1), best, strength)
-
-
-def _momentum_sweep(rows, state, nonnegative):
-    """Sweep with momentum; where that raised the objective, let the next sweep start from before it."""
-    iterate, spent = sweep(rows, state.iterate, state.momentum, nonnegative=nonnegative)
-    objective = 0.5 * jnp.sum(iterate.residual**2) + spent
-    slack = 4 * jnp.finfo(objective.dtype).eps * jnp.abs(state.objective)
-    accepted = (state.momentum <= 0) | (objective <= state.objective + slack)
-    # The sweep that follows an undone one has no momentum either: its predecessor is the rejected point.
-    momentum = jnp.where(accepted, jnp.where(state.momentum < 0, 0.0, state.strength), -1.0)
-    weaker = jnp.maximum(0.8 * state.strength, LEAST_MOMENTUM)
-    return state._replace(
-        iterate=iterate,
-        strength=jnp.where(accepted, state.strength, weaker),
-        objective=jnp.where(accepted, objective, state.objective),
-        momentum=momentum.astype(objective.dtype),
-        n_sweeps=state.n_sweeps + 1,
-    )
-
-
-def _check(X, rows, state, nonnegative, lasso):
-    """Renew the working set's bound and the momentum, and count checks without progress."""
-    residual = state.iterate.residual
-    step = jnp.sqrt(jnp.sum((residual - state.iterate.previous_residual) ** 2))
-    F = feasibility_sweep(rows, residual, nonnegative=nonnegative)
-    bound, _ = dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
-    better = bound > state.bound
-    bound = jnp.where(better, bound, state.bound)
-    gap = state.objective - bound
-    slack = 4 * jnp.finfo(gap.dtype).eps * jnp.abs(state.objective)
-    progress = (state.objective < state.least - slack) | (gap < 0.99 * state.gap)
-    return state._replace(
-        strength=jnp.where(state.momentum > 0, _tune(state.strength, step, state.step), state.strength),
-        step=step,
-        bound=bound,
-        dual_point=jnp.where(better, F, state.dual_point),
-        least=jnp.where(progress, state.objective, state.least),
-        gap=jnp.where(progress, gap, state.gap),
-        idle=jnp.where(progress, 0, state.idle + 1),
-    )
-
-
-@partial(jax.jit, static_argnames=("nonnegative", "lasso"))
-def _improve(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso):
-    """Sweep over the working set until its gap is below ``target``, progress ends or ``max_sweeps`` are done.
-
-    Returns
-    -------
-    codes : Array, shape (W, N)
-    dual_point : Array, shape (P, N)
-    strength : Array, shape ()
-        Momentum to start the next call with.
-    n_sweeps : Array, shape ()
-    stalled : Array, shape (), bool
-    """
-    residual = X - matmul(rows.atoms.T, codes)
-    # Starting where the previous codes are the current ones makes the first sweep free of momentum.
-    iterate = Iterate(jnp.stack([codes, codes]), residual, residual, jnp.max(jnp.abs(codes), axis=1))
-    dtype = X.dtype
-    worst = jnp.asarray(jnp.inf, dtype)
-    state = _Progress(
-        iterate=iterate,
-        objective=0.5 * jnp.sum(residual**2) + penalty(codes, rows.alpha1, rows.alpha2),
-        momentum=jnp.zeros((), dtype),
-        strength=jnp.asarray(strength, dtype),
-        step=jnp.zeros((), dtype),
-        n_sweeps=jnp.zeros((), int),
-        bound=-worst,
-        dual_point=residual,
-        least=worst,
-        gap=worst,
-        idle=jnp.zeros((), int),
-    )
-
-    def round_of_sweeps(state):
-        count = jnp.minimum(CHECK_EVERY, max_sweeps - state.n_sweeps)
-        state = lax.fori_loop(0, count, lambda _, s: _momentum_sweep(rows, s, nonnegative), state)
-        return _check(X, rows, state, nonnegative, lasso)
-
-    def unfinished(state):
-        open_gap = state.objective - state.bound > target
-        return open_gap & (state.n_sweeps < max_sweeps) & (state.idle < PATIENCE)
-
-    state = lax.while_loop(unfinished, round_of_sweeps, state)
-    codes = state.iterate.history[jnp.where(state.momentum < 0, 1, 0)]
-    return codes, state.dual_point, state.strength, state.n_sweeps, state.idle >= PATIENCE
 
 
 @partial(jax.jit, static_argnames=("nonnegative", "lasso"))
@@ -272,14 +153,14 @@ def _solve(problem, codes, tol, max_sweeps, energy):
         atoms = _atoms_of(problem, working)
         rows = pad_rows(atoms, problem.alpha1, problem.alpha2)._replace(n_blocks=-(-len(index) // BLOCK))
         target = max(0.5 * tol, 0.1 * gap) * energy
-        improved, F, strength, done, stuck = _improve(
+        improved, F, strength, done, stuck = descend(
             problem.X, rows, working.codes, strength, target, min(max_sweeps - n_sweeps, MOST_SWEEPS),
             **problem.options,
         )  # fmt: skip
         working = working._replace(codes=improved)
         n_sweeps, stalled = n_sweeps + int(done), bool(stuck)
     full = jnp.zeros_like(codes).at[working.members].set(working.codes[: len(working.members)])
-    return Solution(full, float(objective), best, gap, levels, n_sweeps, gap <= tol, stalled)
+    return Solution(full, float(objective), best, gap, n_sweeps, gap <= tol, stalled)
 
 
 def solve(problem, codes, *, tol, max_sweeps, energy):

@@ -83,6 +83,13 @@ def test_noise_scale_of_pure_noise(shape):
     assert estimate_noise_scale(X) == pytest.approx(0.7, rel=4 / np.sqrt(2 * X.size))
 
 
+def test_noise_scale_under_few_signals_is_as_sharp_as_without():
+    rng = np.random.default_rng(0)
+    X = 0.7 * rng.normal(size=(2000, 32)) + 3 * rng.normal(size=(2000, 3)) @ rng.normal(size=(3, 32))
+    # Four standard errors of the mean of 2000 x 29 squares; the lower quartile would be 5% too low.
+    assert estimate_noise_scale(X) == pytest.approx(0.7, rel=4 / np.sqrt(2 * 2000 * 29))
+
+
 @pytest.mark.parametrize("noise", [0.1, 0.3])
 def test_noise_scale_under_signals_that_leave_dimensions_free(noise):
     X = synthetic_a(noise, seed=0).X

@@ -20,11 +20,10 @@ from padl_bayes._validation import check_count, check_dictionary, check_scalar, 
 from padl_bayes.calibration import calibrate_alpha, climb
 from padl_bayes.inference.dictionary import update_dictionary
 from padl_bayes.inference.results import MapFit
-from padl_bayes.kernels.row_sweep import matmul
-from padl_bayes.objective import penalty
+from padl_bayes.kernels.row_sweep import matmul, penalty
 from padl_bayes.sparse_coding import Problem, solve
 
-SWEEPS = 10
+SWEEPS = 5
 CYCLES = 5
 SAME = 0.99
 BIRTH_EVERY = 5
@@ -173,6 +172,29 @@ def _check_alpha(alpha):
     return alpha
 
 
+def _package(X, dictionary, found, alpha, history, reason):
+    """`MapFit` of the active atoms, those of most code energy first."""
+    codes = np.array(found.codes).T
+    energy = np.sum(codes.astype(np.float64) ** 2, axis=0)
+    order = np.argsort(-energy, kind="stable")[: np.count_nonzero(energy)]
+    codes, dictionary = codes[:, order], dictionary[order]
+    if len(order) == 0:
+        reason = "converged: no atom is worth its cost, all codes are zero"
+    return MapFit(
+        dictionary=dictionary,
+        codes=codes,
+        objective=found.objective,
+        gap=found.gap,
+        alpha=alpha,
+        noise_scale=_residual_scale(X, dictionary, codes),
+        usage=np.mean(codes != 0, axis=0),
+        history=np.array([*history, found.objective]),
+        n_iter=len(history),
+        status=reason,
+        wall_time=0.0,
+    )
+
+
 def fit_map(
     X,
     n_atoms,
@@ -244,22 +266,5 @@ def fit_map(
         state, history, reason = _alternate(problem, state, energy, max_iter, tol, callback)
         problem = problem._replace(dictionary=state.dictionary)
         found = solve(problem, state.codes, tol=gap_tol, max_sweeps=10_000, energy=energy)
-        codes, dictionary = np.array(found.codes.T), np.array(state.dictionary)
-    code_energy = np.sum(codes.astype(np.float64) ** 2, axis=0)
-    order = np.argsort(-code_energy, kind="stable")[: np.count_nonzero(code_energy)]
-    codes, dictionary = codes[:, order], dictionary[order]
-    if len(order) == 0:
-        reason = "converged: no atom is worth its cost, all codes are zero"
-    return MapFit(
-        dictionary=dictionary,
-        codes=codes,
-        objective=found.objective,
-        gap=found.gap,
-        alpha=(alpha1, alpha2),
-        noise_scale=_residual_scale(X, dictionary, codes),
-        usage=np.mean(codes != 0, axis=0),
-        history=np.array([*history, found.objective]),
-        n_iter=len(history),
-        status=reason,
-        wall_time=time.perf_counter() - started,
-    )
+        fit = _package(X, np.array(state.dictionary), found, (alpha1, alpha2), history, reason)
+    return fit._replace(wall_time=time.perf_counter() - started)

@@ -36,6 +36,12 @@ def matmul(a, b):
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
+def penalty(codes, alpha1, alpha2):
+    """``alpha1 ||R||_1 + alpha2 sum_k ||r_k||_inf`` of codes with one atom a row, shape (K, N)."""
+    size = jnp.abs(codes)
+    return alpha1 * jnp.sum(size) + alpha2 * jnp.sum(jnp.max(size, axis=1))
+
+
 def take_block(array, block):
     """Rows of one block."""
     return lax.dynamic_slice_in_dim(array, block * BLOCK, BLOCK)
