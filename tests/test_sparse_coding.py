@@ -94,7 +94,7 @@ def test_agrees_with_spams(alpha1, alpha2):
     if alpha2 == 0:
         regul = {"regul": "l1", "lambda1": alpha1}
     data, atoms, start = (np.asfortranarray(a) for a in (X.T, D.T, np.zeros((40, 200))))
-    options = {"loss": "square", "tol": 1e-12, "max_it": 5000, "numThreads": 1}
+    options = {"loss": "square", "tol": 1e-10, "max_it": 1000, "numThreads": 1}
     theirs = spams.fistaFlat(data, atoms, start, **regul, **options)
     assert found.objective == pytest.approx(energy(X, theirs.T, D, alpha1, alpha2), rel=1e-6)
 

@@ -10,15 +10,15 @@ def energy(X, codes, dictionary, alpha1, alpha2):
     return fit + alpha1 * np.abs(codes).sum() + alpha2 * sum(np.abs(column).max() for column in codes.T)
 
 
-def project_l1_ball(v, radius):
-    """Euclidean projection by a full sort (Held, Wolfe & Crowder 1974)."""
-    magnitude = np.abs(v)
-    if magnitude.sum() <= radius:
-        return v.copy()
-    ordered = np.sort(magnitude)[::-1]
-    level = (np.cumsum(ordered) - radius) / np.arange(1, v.size + 1)
-    theta = level[np.flatnonzero(ordered > level)[-1]] if radius > 0 else ordered[0]
-    return np.sign(v) * np.maximum(magnitude - theta, 0)
+def project_l1_balls(V, radius):
+    """Euclidean projection of each row by a full sort (Held, Wolfe & Crowder 1974)."""
+    if radius == 0:
+        return np.zeros_like(V)
+    ordered = -np.sort(-np.abs(V), axis=1)
+    level = (np.cumsum(ordered, axis=1) - radius) / np.arange(1, V.shape[1] + 1)
+    last = np.maximum(np.sum(ordered > level, axis=1) - 1, 0)
+    theta = np.maximum(level[np.arange(len(V)), last], 0)
+    return np.sign(V) * np.maximum(np.abs(V) - theta[:, None], 0)
 
 
 def prox_by_sorting(V, alpha1, alpha2, nonnegative=False):
@@ -27,7 +27,7 @@ def prox_by_sorting(V, alpha1, alpha2, nonnegative=False):
     if nonnegative:
         V = np.maximum(V, 0)
     U = np.sign(V) * np.maximum(np.abs(V) - alpha1, 0)
-    return np.stack([u - project_l1_ball(u, alpha2) for u in U])
+    return U - project_l1_balls(U, alpha2)
 
 
 def codes_by_proximal_gradient(X, dictionary, alpha1, alpha2, nonnegative=False, n_iter=20000):
@@ -45,7 +45,7 @@ def codes_by_proximal_gradient(X, dictionary, alpha1, alpha2, nonnegative=False,
         point = new + (t - 1) / t_new * (new - codes)
         change = np.abs(new - codes).max()
         codes, t = new, t_new
-        if change < 1e-15 * (1 + np.abs(codes).max()):
+        if change < 1e-14 * (1 + np.abs(codes).max()):
             break
     return codes
 
