@@ -1,0 +1,142 @@
+"""The section of a report on draws from a posterior."""
+
+import numpy as np
+
+from padl_bayes import plots
+from padl_bayes.arviz_io import load_arviz
+from padl_bayes.report.page import Picture, Section, Table
+
+LEVEL = 0.9
+MOST_DIAGNOSED = 600
+SCALARS = ("noise_scale", "rate_l1", "rate_linf", "rate", "activation_rate", "num_active")
+
+
+def posterior_section(title, name, data, *, image_shape=None, lead=()):
+    """Section on what `padl_bayes.arviz_io.to_arviz` returned: diagnostics, atoms, codes, reconstructions.
+
+    Parameters
+    ----------
+    title : str
+    name : str
+        First part of the names of the figures.
+    data : arviz.InferenceData or xarray.DataTree
+    image_shape : tuple of int, optional
+    lead : sequence of str
+        Paragraphs to begin with.
+    """
+    posterior = data["posterior"]
+    X = np.asarray(data["observed_data"]["X"].values)
+    blocks = [*lead, *_diagnostics(name, data, posterior)]
+    if "dictionary" in posterior:
+        draws = posterior["dictionary"].values
+        blocks.append(_atoms(name, draws, posterior, image_shape))
+    for key, draw in (("activation_prob", plots.activation_probability), ("usage", plots.usage)):
+        if key in posterior:
+            figure = draw(draws=posterior[key].values, level=LEVEL)
+            caption = f"{key}: median and {LEVEL:.0%} interval."
+            blocks.append(Picture(f"{name}-{key.replace('_', '-')}", figure, caption, half=True))
+    if "codes" in posterior and "dictionary" in posterior:
+        blocks += _reconstructions(name, posterior, X, image_shape)
+    return Section(title, blocks)
+
+
+def _shape_text(posterior, stats):
+    sizes = posterior.sizes
+    text = f"{sizes['chain']} chains of {sizes['draw']} draws"
+    if "diverging" in stats:
+        text += f", {int(stats['diverging'].values.sum())} of them divergent"
+    return text
+
+
+def _diagnostics(name, data, posterior):
+    az = load_arviz()
+    stats = data["sample_stats"] if "sample_stats" in groups_of(data) else {}
+    tables = {key: posterior[key].values for key in SCALARS if key in posterior}
+    if "lp" in stats:
+        tables = {"lp (log joint density)": stats["lp"].values, **tables}
+    rows = [(key, *_summary(az, values)) for key, values in tables.items() if values.ndim == 2]
+    text = [f"{_shape_text(posterior, stats)}."]
+    if "dictionary" in posterior:
+        flat = _flat(posterior["dictionary"].values)
+        rhat, ess = _worst(az, flat)
+        text.append(
+            f"Over the entries of the aligned dictionary R-hat has median {np.median(rhat):.3f} and maximum "
+            f"{rhat.max():.3f}, the bulk effective sample size median {np.median(ess):.0f} and minimum {ess.min():.0f}."
+        )
+    if "codes" in posterior and "dictionary" in posterior:
+        flat = _flat(posterior["codes"].values @ posterior["dictionary"].values)
+        rhat, ess = _worst(az, flat)
+        text.append(
+            f"Over entries of the reconstruction, which no relabelling changes, the R-hat has median "
+            f"{np.median(rhat):.3f} and maximum {rhat.max():.3f}."
+        )
+    blocks = [" ".join(text)]
+    if rows:
+        header = ("quantity", "mean", "sd", "5%", "95%", "R-hat", "bulk ESS")
+        blocks.append(Table(header, rows, "Scalars of the posterior."))
+    traced = [(key, values) for key, values in tables.items() if values.ndim == 2][:2]
+    for i, (key, values) in enumerate(traced):
+        figure = plots.trace(values, ylabel=key, xlabel="draw", robust=False)
+        blocks.append(Picture(f"{name}-trace-{i + 1}", figure, f"{key}, a line a chain.", half=True))
+    return blocks
+
+
+def groups_of(data):
+    """Return the names of the groups, for either generation of ArviZ."""
+    groups = data.groups() if callable(data.groups) else data.groups
+    return [group.strip("/") for group in groups]
+
+
+def _flat(draws):
+    """Return (chain, draw, n), of at most `MOST_DIAGNOSED` evenly spaced entries."""
+    flat = draws.reshape(*draws.shape[:2], -1).astype(np.float64)
+    return flat[..., :: -(-flat.shape[-1] // MOST_DIAGNOSED)]
+
+
+def _worst(az, flat):
+    moving = flat[..., flat.std(axis=(0, 1)) > 0]
+    columns = np.moveaxis(moving, 2, 0)
+    return np.array([az.rhat(c) for c in columns]), np.array([az.ess(c) for c in columns])
+
+
+def _summary(az, values):
+    values = values.astype(np.float64)
+    low, high = np.quantile(values, (0.05, 0.95))
+    return values.mean(), values.std(), low, high, float(az.rhat(values)), f"{float(az.ess(values)):.0f}"
+
+
+def _atoms(name, draws, posterior, image_shape):
+    mean, spread = draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
+    error = np.sqrt(np.sum(spread**2, axis=1))
+    figure = plots.gallery(
+        mean, image_shape=image_shape, labels=error, label_name="posterior spread of the atom", columns=8
+    )
+    caption = (
+        "Posterior means of the atoms. The number is the root of the summed posterior variances of the entries of "
+        "the unit-norm atom: 0 is known exactly, 1 is not known at all."
+    )
+    return Picture(f"{name}-dictionary", figure, caption)
+
+
+def _reconstructions(name, posterior, X, image_shape):
+    codes, dictionary = posterior["codes"].values, posterior["dictionary"].values
+    draws = codes @ dictionary
+    mean, sd = draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
+    seen = np.isfinite(X)
+    energy = np.sum(np.where(seen, X, 0) ** 2, axis=1)
+    sample = int(np.argsort(energy)[len(X) // 2])
+    x = np.where(seen, X, mean)[sample]
+    blocks = []
+    if image_shape is not None:
+        shown = np.linspace(0, len(X) - 1, min(12, len(X))).astype(int)
+        filled = np.where(seen, X, mean)[shown]
+        figure = plots.reconstruction_gallery(filled, mean[shown], sd[shown], image_shape)
+        caption = "Samples, posterior means and standard deviations of their reconstructions, over the draws."
+        blocks.append(Picture(f"{name}-reconstructions", figure, caption))
+    band = plots.reconstruction(x, mean[sample], draws=draws[:, :, sample], level=LEVEL)
+    intervals = plots.code_intervals(draws=codes[:, :, sample], level=LEVEL)
+    return [
+        *blocks,
+        Picture(f"{name}-band", band, "One sample and quantiles of its reconstruction (without noise).", half=True),
+        Picture(f"{name}-codes", intervals, "Its codes: medians and quantiles of the draws.", half=True),
+    ]  # fmt: skip

@@ -1,0 +1,94 @@
+"""Jobs of the command line: data in, a folder with arrays and a report out."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from .arviz_io import from_netcdf
+from .datasets import split
+from .estimator import PADL, ConvergenceWarning
+from .plots.atoms import check_image_shape
+from .report import check_folder, em_section, groups_of, map_section, posterior_section, write_report
+
+
+def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overwrite=False):
+    """Fit most samples, code all, and write components.npy, codes.npy, usage.npy and a report.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, P)
+    folder : str or os.PathLike
+    settings : dict
+        Parameters of `PADL`.
+    title : str
+    image_shape : tuple of int, optional
+    held_out : float
+        Share of the samples that the report reconstructs and the fit does not see; 0 fits all.
+    overwrite : bool
+
+    Returns
+    -------
+    pathlib.Path, str
+        The page, and why the fit stopped.
+
+    Raises
+    ------
+    TypeError, ValueError, FileExistsError, FileNotFoundError
+        What cannot be done, found out before the fit where possible.
+    """
+    check_folder(folder, overwrite=overwrite)
+    if image_shape is not None:
+        check_image_shape(image_shape, X.shape[1])
+    train, aside = split(X, held_out, seed=settings.get("random_state", 0)) if held_out else (X, X)
+    estimator = PADL(**settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        estimator.fit(train)
+        codes = estimator.transform(X)
+    if estimator.method == "em":
+        section = em_section("Fit", "fit", estimator, aside, image_shape)
+    else:
+        section = map_section("Fit", "fit", estimator, image_shape)
+    arrays = {"components": estimator.components_, "codes": codes, "usage": estimator.usage_}
+    if estimator.method == "em":
+        arrays["activation_log_odds"] = estimator.activation_log_odds_
+    sizes = f"{len(train)} samples of {X.shape[1]} features"
+    lead = f"{estimator!r} on {sizes}, {len(aside)} held out." if held_out else f"{estimator!r} on {sizes}."
+    summary = [
+        ("active atoms", str(estimator.n_active_)),
+        ("noise scale", f"{estimator.noise_scale_:.4g}"),
+        ("nonzero codes a sample", f"{np.count_nonzero(codes) / len(codes):.3g}"),
+    ]
+    page = write_report(
+        folder, title, [section], lead=[lead], summary=summary, arrays=arrays, overwrite=overwrite
+    )
+    return page, estimator.status_
+
+
+def posterior_run(path, folder, *, image_shape=None, overwrite=False):
+    """Write a report on a netCDF file of `padl_bayes.arviz_io.to_netcdf`, with a copy of the draws.
+
+    Parameters
+    ----------
+    path, folder : str or os.PathLike
+    image_shape : tuple of int, optional
+    overwrite : bool
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, ValueError
+        What cannot be read or written.
+    """
+    check_folder(folder, overwrite=overwrite)
+    data = from_netcdf(path)
+    missing = [name for name in ("posterior", "observed_data") if name not in groups_of(data)]
+    if missing:
+        raise ValueError(f"path {str(path)!r} has no group {missing[0]}, expected a file of to_netcdf")
+    section = posterior_section("Posterior", "posterior", data, image_shape=image_shape)
+    return write_report(folder, Path(path).name, [section], posterior=data, overwrite=overwrite)
