@@ -19,7 +19,7 @@ from ..kernels.slabs import SLABS
 from . import moves
 from .recoding import Coded, recode_all
 from .results import EmFit
-from .variational import PASSES, State, make_problem, padded_atoms, untile_rows
+from .variational import PASSES, State, make_problem, padded_atoms, precision_ceiling, untile_rows
 
 ANNEALING_RATIO = 2**0.5
 SPARE_ATOMS = 64
@@ -69,7 +69,7 @@ def initial_state(slab, problem, X, n_atoms, rng):
     Starting on samples rather than on random directions makes the fit follow a rotation or reflection of the data.
     """
     dtype = X.dtype
-    n_samples, n_features = X.shape
+    n_samples = len(X)
     padded = padded_atoms(n_atoms)
     norms = np.linalg.norm(X, axis=1)
     usable = np.flatnonzero(norms > 1e-6 * norms.max())
@@ -113,22 +113,32 @@ def _improve(settings, problem, fit, rng):
     return fit
 
 
+def _noise_floor(problem, state):
+    """What to say of noise too small for the arithmetic."""
+    if float(state.precision) < 0.99 * precision_ceiling(problem):
+        return ""
+    remedy = "" if problem.x.dtype == np.float64 else ": centre the data or pass float64"
+    return f"; the noise is at the floor of {problem.x.dtype}{remedy}"
+
+
 def _settle(settings, problem, fit, tol):
-    """Passes until the bound rises by less than ``tol`` nats per observed entry and pass."""
-    small = tol * float(problem.n_observed)
+    """Passes until the bound rises by less than ``tol`` nats per observed entry and pass, or than rounding."""
+    cut_short = settings.report.exhausted
+    rounding = 8 * float(jnp.finfo(problem.x.dtype).eps)
     while True:
         before = fit.elbo
         fit = moves.run(settings, problem, fit.state, chunks=1, stage="settle")
-        rise = (fit.elbo - before) / PASSES
-        if abs(rise) < small:
-            return Outcome(
-                fit, True, f"converged: the bound rose by less than {tol:g} nats per entry and pass"
-            )
+        small = PASSES * tol * float(problem.n_observed) + rounding * abs(fit.elbo)
+        floor = _noise_floor(problem, fit.state)
+        # There the rounding of the residuals is no longer small beside the noise.
+        small += 1e-3 * abs(fit.elbo) if floor else 0
+        if abs(fit.elbo - before) < small and not cut_short:
+            status = f"converged: the bound rose by less than {tol:g} nats per entry and pass"
+            return Outcome(fit, True, status + floor)
         if settings.report.exhausted:
             spent = len(settings.report.elbo)
-            return Outcome(
-                fit, False, f"stopped at max_iter after {spent} passes: the bound still rose; raise max_iter"
-            )
+            reason = "before the moves were done" if cut_short else "the bound still moving"
+            return Outcome(fit, False, f"stopped at max_iter after {spent} passes, {reason}: raise max_iter")
 
 
 def _optimise(settings, problem, state, n_atoms, tol, rng):

@@ -13,11 +13,11 @@ import numpy as np
 
 from .recoding import COOLING_STEPS, recode, recode_all
 from .variational import (
-    UNCAPPED,
     atom_cost,
     log_active_prior,
     log_prior,
     padded_atoms,
+    precision_ceiling,
     residuals,
     run_passes,
 )
@@ -58,9 +58,9 @@ def evidence_of(settings, problem, state, elbo):
     return float(elbo) - float(cost[on].sum()) + log_active_prior(len(on), settings.n_atoms)
 
 
-def run(settings, problem, state, *, chunks, stage, cap=UNCAPPED):
-    """Run ``chunks`` times `variational.PASSES` passes."""
-    cap = jnp.asarray(cap, state.codes.dtype)
+def run(settings, problem, state, *, chunks, stage, cap=np.inf):
+    """Run ``chunks`` times `variational.PASSES` passes with the noise precision at most ``cap``."""
+    cap = jnp.asarray(min(cap, precision_ceiling(problem)), state.codes.dtype)
     for _ in range(chunks):
         state, trace = run_passes(settings.slab, problem, state, cap)
         settings.report(stage, trace, state)

@@ -18,7 +18,6 @@ from .dictionary import update_dictionary, update_dictionary_masked
 
 TILE = 512
 PASSES = 5
-UNCAPPED = 1e30
 
 
 class Problem(NamedTuple):
@@ -110,6 +109,11 @@ def make_problem(X, mask=None, *, slab="bernoulli_laplace"):
 def padded_atoms(n_atoms):
     """Smallest multiple of the sweep's block that holds ``n_atoms``."""
     return -(-n_atoms // BLOCK) * BLOCK
+
+
+def precision_ceiling(problem):
+    """Largest noise precision that the arithmetic resolves: noise-free data have no largest likelihood."""
+    return float(problem.hot) * float(jnp.finfo(problem.x.dtype).eps) ** -0.8
 
 
 def residuals(problem, state):

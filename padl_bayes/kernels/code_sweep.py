@@ -100,7 +100,7 @@ def _update_entry_row(slab, precision, tile, atom, index, old, row, weight):
         on * q.probability,
         on * q.log_evidence,
     )
-    variance = weight * (square - mean * mean)
+    variance = weight * jnp.maximum(square - mean * mean, 0)
     bound = -on * q.divergence - 0.5 * precision * variance
     sums = AtomSums(*map(jnp.sum, (probability, on * q.size, weight * square, variance, log_evidence)))
     return bound, sums, (mean, probability, square, log_evidence)
