@@ -35,8 +35,8 @@ def slab_size(slab, r):
 def truncated_normal_tail(u):
     """Mass and first two moments of exp(-u r - r^2 / 2) on r > 0, in long double.
 
-    The recurrence of the integrals of r^n exp(-u r - r^2 / 2) run backwards, as their continued fraction, for u > 1/2; the power
-    series of the normal distribution function below.
+    The recurrence of the integrals of r^n exp(-u r - r^2 / 2) run backwards, as their continued fraction,
+    for u > 1/2; the power series of the normal distribution function below.
 
     Returns
     -------
@@ -154,7 +154,8 @@ def sweep_by_loops(
 ):
     """Update each atom's entries in turn, the residual formed from scratch each time.
 
-    ``x`` and ``observed`` are (P, n), ``codes`` (K, n), ``valid`` and ``excluded`` (n,). Returns a dictionary of arrays.
+    ``x`` and ``observed`` are (P, n), ``codes`` (K, n), ``valid`` and ``excluded`` (n,).
+    Returns a dictionary of arrays.
     """
     codes, (n_atoms, n) = codes.copy(), codes.shape
     active = np.ones(n_atoms) if active is None else active
@@ -193,7 +194,7 @@ def log_normal(x, mean, precision):
 
 def _grid(slab, rate, width, order=8):
     """Points and slab-weighted masses of a rule fine enough for kernels of ``width``, cut where the slab is nothing."""
-    reach = 34 / rate if slab in ("laplace", "exponential") else 8.5 / math.sqrt(rate)
+    reach = 25 / rate if slab in ("laplace", "exponential") else 7 / math.sqrt(rate)
     panels = math.ceil(reach / (2 * width))
     nodes, weights = np.polynomial.legendre.leggauss(order)
     r = ((np.arange(panels)[:, None] + (nodes + 1) / 2) * reach / panels).ravel()
@@ -216,7 +217,7 @@ def log_evidence(slab, x, dictionary, precision, usage, rate):
         for i, k in enumerate(on):
             shape = [-1 if j == i else 1 for j in range(len(on))]
             r, m = (a.reshape(shape) for a in grids[k])
-            exponent = exponent + precision * (cross[i] * r - r**2 / 2)
+            exponent = exponent + precision * (cross[i] * r - gram[i, i] * r**2 / 2)
             for j in range(i):
                 other = grids[on[j]][0].reshape([-1 if h == j else 1 for h in range(len(on))])
                 exponent = exponent - precision * gram[i, j] * r * other
@@ -227,14 +228,16 @@ def log_evidence(slab, x, dictionary, precision, usage, rate):
 
 
 def bound_of_product(slab, x, dictionary, precision, usage, rate, linear, panels=24):
-    """E_q[log p(x, r) - log q(r)] of one sample, q(r_k) the posterior of an entry with ``linear[k]`` and ``precision``.
+    """E_q[log p(x, r) - log q(r)] of one sample, q(r_k) the posterior of an entry with ``linear[k]``.
 
-    The expected log likelihood is summed over the product of all atoms' nodes, spikes included.
+    Its precision is that of the noise times the atom's squared norm. The expected log likelihood is summed
+    over the product of all atoms' nodes, spikes included.
     """
     values, masses, divergence = [], [], 0.0
     for k in range(len(dictionary)):
-        q = entry(slab, linear[k], precision, usage[k], rate[k], panels)
-        nodes = slab_nodes(slab, linear[k], precision, rate[k], panels)
+        curvature = precision * np.sum(dictionary[k] ** 2)
+        q = entry(slab, linear[k], curvature, usage[k], rate[k], panels)
+        nodes = slab_nodes(slab, linear[k], curvature, rate[k], panels)
         keep = nodes.weight > 1e-18
         values.append(np.concatenate([[0.0], nodes.r[keep]]))
         masses.append(np.concatenate([[1 - q.probability], q.probability * nodes.weight[keep]]))
