@@ -117,7 +117,9 @@ def show(rows):
 def main(arguments=None):
     """Run the benchmark and return its rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="2,000 samples only, two minutes on a quiet machine")
+    parser.add_argument(
+        "--quick", action="store_true", help="2,000 samples only, two minutes on a quiet machine"
+    )
     options = parser.parse_args(arguments)
     cases = QUICK if options.quick else FULL
     X = natural_patches(max(case.n_samples for case in cases), 8, seed=0).X
