@@ -33,11 +33,14 @@ def update_dictionary(gram, cross, dictionary):
 def minimise_on_sphere(curvature, linear, fallback):
     """Minimiser of ``1/2 sum(curvature d^2) - linear @ d`` over unit vectors d (P,).
 
-    ``d = linear / (curvature + mu)``, with mu the root of a one-dimensional secular equation found by bisection;
-    ``fallback`` where ``linear`` vanishes.
+    ``d = linear / (curvature + mu)``, with mu the root of a one-dimensional secular equation found by bisection.
+    Where the flattest direction has no slope and the others cannot fill the unit norm, the rest of it goes there
+    at no cost (the hard case of trust regions), on the side of ``fallback``; ``fallback`` itself comes back where
+    ``linear`` vanishes.
     """
     norm = jnp.linalg.norm(linear)
-    low = -jnp.min(curvature)
+    flattest = jnp.argmin(curvature)
+    low = -curvature[flattest]
 
     def halve(_, bracket):
         low, high = bracket
@@ -48,8 +51,14 @@ def minimise_on_sphere(curvature, linear, fallback):
     _, mu = jax.lax.fori_loop(0, 60, halve, (low, low + norm))
     shifted = curvature + mu
     solution = linear / jnp.where(shifted > 0, shifted, 1)
+    missing = 1 - jnp.sum(solution**2)
+    steep = solution[flattest]
+    side = jnp.where(jnp.where(steep == 0, fallback[flattest], steep) < 0, -1, 1)
+    filled = solution.at[flattest].set(side * jnp.sqrt(steep**2 + jnp.maximum(missing, 0)))
+    # a shortfall by rounding is spread over all directions
+    solution = jnp.where(missing > jnp.finfo(linear.dtype).eps ** 0.75, filled, solution)
     length = jnp.linalg.norm(solution)
-    return jnp.where(length > 0, solution / jnp.where(length > 0, length, 1), fallback)
+    return jnp.where(norm > 0, solution / jnp.where(length > 0, length, 1), fallback)
 
 
 def update_dictionary_masked(residual, observed, codes, square, dictionary):
