@@ -258,6 +258,7 @@ def give_birth(problem, state, rng, most):
 def reheat(settings, problem, fit, rng, births):
     """Melt the codes, seed births, cool down and prune; the better of the result and ``fit`` comes back."""
     precision, hot = float(fit.state.precision), float(problem.hot)
+    births = min(births, settings.n_atoms - len(active_of(fit.state)))
     state = give_birth(problem, fit.state, rng, births)
     state = state._replace(
         codes=jnp.zeros_like(state.codes), precision=jnp.minimum(problem.hot, state.precision)

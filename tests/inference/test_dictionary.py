@@ -1,7 +1,6 @@
 """Updates of unit-norm atoms against a generic minimiser on the sphere."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
