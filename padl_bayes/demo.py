@@ -38,7 +38,7 @@ class Size(NamedTuple):
     chains: int
 
 
-FULL = Size(2500, 1797, 96, 1e-5, 200, 60, 60, 8, 150, 4)
+FULL = Size(2500, 1797, 96, 1e-5, 200, 60, 50, 8, 150, 4)
 QUICK = Size(200, 200, 12, 1e-4, 20, 5, 20, 8, 20, 2)
 
 
@@ -220,7 +220,7 @@ def _lead(todo, size, seed, seconds):
     )
     return (
         f"Dictionaries of at most {size.n_atoms} atoms for {sizes} (training + held-out samples of 8 x 8 pixels), in "
-        f"single precision, seed {seed}. No hyperparameter was set by hand. Everything took {seconds:.0f} s."
+        f"single precision, seed {seed}. Both have the same settings. Everything took {seconds:.0f} s."
     )
 
 

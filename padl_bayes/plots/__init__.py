@@ -6,6 +6,7 @@ and returns what it drew into: ``ax.figure.savefig("name.png")`` writes it.
 
 from padl_bayes.plots.activation import activation_log_odds as activation_log_odds
 from padl_bayes.plots.activation import activation_probability as activation_probability
+from padl_bayes.plots.activation import atoms_per_sample as atoms_per_sample
 from padl_bayes.plots.activation import usage as usage
 from padl_bayes.plots.atoms import gallery as gallery
 from padl_bayes.plots.comparison import comparison as comparison

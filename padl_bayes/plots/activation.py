@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 from padl_bayes._validation import check_array
 from padl_bayes.plots._style import BLUE, GREEN, INK, MUTED, SMALL, dress, new_axes, percent, quantiles, say
 
-SIZE = (6.4, 3.0)
+SIZE = (5.2, 2.8)
 ATOM = "atom, most energy first"
 
 
@@ -31,7 +31,7 @@ def _points(ax, values, interval, color):
     if interval is not None:
         ax.vlines(at, *interval, color=color, alpha=0.45, linewidth=width)
     ax.plot(at, values, "o", color=color, markersize=float(np.clip(220 / len(values), 2.2, 5)))
-    ax.set_xlim(0, len(values) + 1)
+    ax.set_xlim(0.2, len(values) + 0.8)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
@@ -149,6 +149,42 @@ def usage(values=None, *, draws=None, level=0.9, title=None, ax=None):
     label = f"sum {values.sum():.3g}: expected atoms per sample"
     ax.text(1, 1, label, transform=ax.transAxes, ha="right", va="top", fontsize=SMALL, color=MUTED)
     return dress(ax, xlabel=ATOM, ylabel=_with_level("share of samples", interval, level), title=title)
+
+
+def atoms_per_sample(counts, *, title=None, ax=None):
+    """Draw how many samples use how many atoms.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (N,)
+        Atoms that each sample uses.
+    title : str, optional
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = new_axes(ax, SIZE)
+    counts = check_array(counts, "counts", ("N",))
+    if counts.min() < 0 or (counts != np.round(counts)).any():
+        raise ValueError("counts must be whole numbers of atoms, at least 0")
+    height = np.bincount(counts.astype(int))
+    ax.bar(np.arange(len(height)), height / len(counts), width=0.9, color=GREEN)
+    ax.axvline(counts.mean(), color=INK, linewidth=0.9)
+    ax.text(
+        1,
+        1,
+        f"mean {counts.mean():.3g}",
+        transform=ax.transAxes,
+        ha="right",
+        va="top",
+        fontsize=SMALL,
+        color=MUTED,
+    )
+    ax.set_xlim(max(counts.min() - 1.5, -0.7), counts.max() + 0.7)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return dress(ax, xlabel="atoms a sample uses", ylabel="share of samples", title=title)
 
 
 def _with_level(label, interval, level):

@@ -32,9 +32,9 @@ def comparison(labels, values, *, names=("held-out", "training"), xlabel="RMSE",
     n_bars = values.shape[1]
     if n_bars > len(PAIR) or len(names) < n_bars:
         raise ValueError(f"values must have one or two columns with a name each, found {n_bars}")
-    ax = new_axes(ax, (6.4, 0.5 + (0.24 + 0.2 * n_bars) * len(labels)))
+    ax = new_axes(ax, (7.5, 0.6 + (0.1 + 0.14 * n_bars) * len(labels)))
     at = np.arange(len(labels), dtype=float)
-    thick = 0.76 / n_bars
+    thick = 0.8 / n_bars
     for c in range(n_bars):
         y = at + (c - (n_bars - 1) / 2) * thick
         bars = ax.barh(y, values[:, c], height=thick * 0.92, color=PAIR[c], label=names[c])

@@ -61,7 +61,7 @@ def reconstruction(x, mean=None, *, sd=None, draws=None, level=0.9, title=None, 
     -------
     matplotlib.axes.Axes
     """
-    ax = new_axes(ax, (6.4, 3.0))
+    ax = new_axes(ax, (5.2, 2.8))
     x = check_array(x, "x", ("P",))
     middle, lower, upper = _band(mean, sd, draws, level)
     if len(middle) != len(x):
@@ -151,7 +151,7 @@ def code_intervals(
     -------
     matplotlib.axes.Axes
     """
-    ax = new_axes(ax, (6.4, 2.8))
+    ax = new_axes(ax, (5.2, 2.8))
     if np.size(mean if mean is not None else draws) == 0:
         return say(ax, "no active atom")
     middle, lower, upper = _band(mean, sd, draws, level)

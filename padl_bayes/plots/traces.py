@@ -32,8 +32,8 @@ def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=True, key=T
         The stage of each pass; stretches of one stage are shaded in one colour.
     ylabel, xlabel : str, optional
     robust : bool
-        Let the scale follow the middle 80% of the values and the last one, so that a start far off and the
-        moves that melt the fit again do not flatten the rest.
+        Let the scale follow the middle half of the values and what is near, so that a start far off and moves
+        that melt the fit again do not flatten the rest.
     key : bool
         Explain the shades.
     title : str, optional
@@ -43,7 +43,7 @@ def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=True, key=T
     -------
     matplotlib.axes.Axes
     """
-    ax = new_axes(ax, (6.4, 2.8))
+    ax = new_axes(ax, (5.2, 2.8))
     values = np.atleast_2d(check_array(values, "values", ("...", "n")))
     if values.ndim > 2:
         raise ValueError(f"values must have shape (n,) or (chain, n), found {values.shape}")
@@ -71,10 +71,11 @@ def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=True, key=T
 
 
 def _robust_limits(values):
-    low, high = (float(end) for end in np.quantile(values, (0.1, 0.9)))
-    low, high = min(low, float(values[:, -1].min())), max(high, float(values[:, -1].max()))
-    room = 0.3 * (high - low) or 0.5
-    inside = values[(values >= low - room) & (values <= high + room)]
+    """Ends of the scale: the values within three quarters of the interquartile range of it, and the last."""
+    low, high = (float(end) for end in np.quantile(values, (0.25, 0.75)))
+    reach = 0.75 * (high - low)
+    last = values[:, -1]
+    inside = np.concatenate([values[(values >= low - reach) & (values <= high + reach)], last])
     room = 0.06 * float(np.ptp(inside)) or 0.5
     return float(inside.min()) - room, float(inside.max()) + room
 
@@ -83,7 +84,7 @@ def _shade(ax, stages):
     """Shade stretches of equal stages; returns the patches of a legend, in order of appearance."""
     starts = np.flatnonzero(np.concatenate([[True], stages[1:] != stages[:-1]]))
     ends = np.append(starts[1:], len(stages))
-    colours = {}
+    colours: dict = {}
     for start, end in zip(starts, ends, strict=True):
         name = str(stages[start])
         spare = CYCLE[len(colours) % len(CYCLE)]
@@ -117,7 +118,7 @@ def history(record, *, title=None, fig=None):
         raise ValueError(
             f"record must hold one of {', '.join(names)}, found {', '.join(record) or 'nothing'}"
         )
-    fig = new_figure(fig, (6.4, 0.6 + 1.7 * len(found)))
+    fig = new_figure(fig, (7.5, 0.5 + 1.5 * len(found)))
     axes = np.atleast_1d(fig.subplots(len(found), 1, sharex=True))
     stages = record.get("stage")
     for i, (ax, name) in enumerate(zip(axes, found, strict=True)):

@@ -93,7 +93,7 @@ def _reconstructions(name, estimator, held_out, image_shape):
         f"codes, and noise) holds {inside.mean():.1%} of the entries."
     )
     first = int(np.argsort(np.sum(X**2, axis=1))[len(X) // 2])
-    blocks = [text]
+    blocks: list = [text]
     if image_shape is not None:
         shown = np.linspace(0, len(X) - 1, min(SHOWN, len(X))).astype(int)
         figure = plots.reconstruction_gallery(X[shown], mean[shown], sd[shown], image_shape)
@@ -164,7 +164,7 @@ def comparison_section(title, name, scores):
     scores : list of Score
     """
     ours = scores[0]
-    rows = [(s.method, s.coding, s.n_atoms, *map(_count, s[3:5]), s.rmse, s.rmse_held_out) for s in scores]
+    rows = [(s.method, s.coding, s.n_atoms, *s[3:7]) for s in scores]
     what = ("nonzeros", "RMSE")
     header = (
         "dictionary",
@@ -176,15 +176,17 @@ def comparison_section(title, name, scores):
     equal = [
         s for s in scores if abs(s.nonzeros_held_out - ours.nonzeros_held_out) < 0.1 * ours.nonzeros_held_out
     ]
-    labels = [f"{s.method}: {s.coding}" for s in equal]
-    figure = plots.comparison(labels, [(s.rmse_held_out, s.rmse) for s in equal])
+    figure = plots.comparison([_short(s) for s in equal], [(s.rmse_held_out, s.rmse) for s in equal])
     below = "The rows whose held-out nonzeros are within 10% of the first row's."
     table = Table(header, rows, caption, strong=(0,))
     return Section(title, [_verdict(scores), table, Picture(f"{name}-comparison", figure, below)])
 
 
-def _count(value):
-    return f"{value:.2f}"
+def _short(score):
+    method = score.method.replace("MiniBatchDictionaryLearning", "mini-batch").replace(
+        "DictionaryLearning", ""
+    )
+    return f"{method.strip()}: {score.coding}"
 
 
 def _verdict(scores):

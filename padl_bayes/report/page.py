@@ -18,6 +18,7 @@ from padl_bayes.arviz_io import to_netcdf
 from padl_bayes.report.folders import new_folder
 
 DPI = 144
+PIXELS = 96
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _PACKAGES = ("jax", "numpyro", "arviz", "numpy", "scipy", "matplotlib")
 
@@ -108,17 +109,21 @@ def _check_names(names, arrays):
 
 
 def _save(picture, folder):
-    """Write the figure as PNG; returns it for the page."""
+    """Write the figure as PNG; returns it for the page, with the width that keeps its letters at one size."""
     buffer = io.BytesIO()
     figure = getattr(picture.figure, "figure", None) or picture.figure
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     (folder / f"{picture.name}.png").write_bytes(buffer.getvalue())
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    width = round(figure.get_figwidth() * PIXELS)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'width="{width}" src="data:image/png;base64,{data}"'
 
 
 def _page(title, sections, lead, summary, encoded):
     template = importlib.resources.files(__package__).joinpath("template.html")
-    links = "".join(f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections))
+    links = " ".join(
+        f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections)
+    )
     opening = [_paragraph(text) for text in lead]
     if summary:
         pairs = (f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in summary)
@@ -161,10 +166,10 @@ def _paragraph(text):
     return f"<p>{html.escape(text)}</p>"
 
 
-def _figure(picture, data):
+def _figure(picture, source):
     caption = html.escape(picture.caption)
     shape = ' class="half"' if picture.half else ""
-    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{caption}" {source}>'
     return f"<figure{shape}>{image}<figcaption>{caption}</figcaption></figure>"
 
 

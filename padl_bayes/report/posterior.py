@@ -70,7 +70,7 @@ def _diagnostics(name, data, posterior):
             f"Over entries of the reconstruction, which no relabelling changes, the R-hat has median "
             f"{np.median(rhat):.3f} and maximum {rhat.max():.3f}."
         )
-    blocks = [" ".join(text)]
+    blocks: list = [" ".join(text)]
     if rows:
         header = ("quantity", "mean", "sd", "5%", "95%", "R-hat", "bulk ESS")
         blocks.append(Table(header, rows, "Scalars of the posterior."))
@@ -102,7 +102,7 @@ def _worst(az, flat):
 def _summary(az, values):
     values = values.astype(np.float64)
     low, high = np.quantile(values, (0.05, 0.95))
-    return values.mean(), values.std(), low, high, float(az.rhat(values)), f"{float(az.ess(values)):.0f}"
+    return values.mean(), values.std(), low, high, float(az.rhat(values)), round(float(az.ess(values)))
 
 
 def _atoms(name, draws, posterior, image_shape):
