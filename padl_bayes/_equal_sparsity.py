@@ -40,12 +40,14 @@ def match(count, target, start, *, tol, most, step=2.0):
     float, object
         The argument whose value came nearest, and its result.
     """
-    best, ends, last = None, {}, None
+    best: tuple = (math.inf, math.nan, None)
+    ends: dict[bool, tuple[float, float]] = {}
+    last = None
     at = math.log(start)
     for _ in range(most):
         value, result = count(math.exp(at))
         miss = value - target
-        if best is None or abs(miss) < best[0]:
+        if abs(miss) < best[0]:
             best = (abs(miss), math.exp(at), result)
         if abs(miss) <= tol * target:
             break

@@ -67,12 +67,12 @@ def score(method, coding, dictionary, codes, data, seconds=math.nan):
     data : Data
     seconds : float
     """
-    nonzeros = [mean_nonzeros(table) for table in codes]
     errors = []
     for X, table in zip(data, codes, strict=True):
         residual = np.asarray(X, np.float64) - np.asarray(table, np.float64) @ dictionary
         errors.append(float(np.sqrt(np.mean(residual**2))))
-    return Score(method, coding, len(dictionary), *nonzeros, *errors, seconds)
+    nonzeros, held_out = map(mean_nonzeros, codes)
+    return Score(method, coding, len(dictionary), nonzeros, held_out, errors[0], errors[1], seconds)
 
 
 def learn_sklearn(X, n_atoms, nonzeros, *, minibatch=False, random_state=0, **options):

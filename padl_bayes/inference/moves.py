@@ -185,7 +185,7 @@ def prune(settings, problem, fit, rng):
     The candidates that the batch score favours are tried together, and half as many each time the evidence fell; an
     atom whose deletion alone lowered it is left in peace.
     """
-    kept = set()
+    kept: set = set()
     while not settings.report.exhausted:
         coded = recode_all(settings.slab, problem, fit.state)
         state = fit.state._replace(codes=coded.codes)
