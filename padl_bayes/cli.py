@@ -72,7 +72,8 @@ def _read_npy(path, key):
 
 
 def _read_npz(path, key):
-    with np.load(path, allow_pickle=False) as archive:
+    # given a path, NumPy leaves a broken archive's file open
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = list(archive.files)
         if key is None and len(names) != 1:
             raise KeyError(f"file {str(path)!r} holds {', '.join(names)}: choose one with --key")

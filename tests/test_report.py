@@ -292,3 +292,14 @@ def test_a_posterior_of_few_variables_is_reported(tmp_path):
     )
     path = write_report(tmp_path / "out", "T", [report.posterior_section("P", "p", lean)], posterior=lean)
     assert from_netcdf(path.parent / "posterior.nc")["posterior"]["noise_scale"].shape == (2, 40)
+
+
+def test_chains_that_are_stuck_are_reported():
+    stuck = np.repeat([[1.0], [2.0]], 40, axis=1)
+    data = to_arviz({"noise_scale": stuck, "rate": np.ones((2, 40))}, X=np.eye(3))
+    table = next(
+        block for block in report.posterior_section("P", "p", data).blocks if isinstance(block, Table)
+    )
+    rhat = {row[0]: row[5] for row in table.rows}
+    assert rhat["noise_scale"] == np.inf
+    assert np.isnan(rhat["rate"])

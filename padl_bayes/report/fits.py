@@ -75,6 +75,12 @@ def _activation(name, fit):
             half=True,
         ),
         Picture(f"{name}-usage", plots.usage(fit.usage), "Share of samples that use each atom.", half=True),
+        Picture(
+            f"{name}-atoms-per-sample",
+            plots.atoms_per_sample(np.sum(fit.probability >= 0.5, axis=1)),
+            "Training samples by the number of atoms that they use with probability at least one half.",
+            half=True,
+        ),
     ]
 
 

@@ -58,14 +58,14 @@ def _diagnostics(name, data, posterior):
     text = [f"{_shape_text(posterior, stats)}."]
     if "dictionary" in posterior:
         flat = _flat(posterior["dictionary"].values)
-        rhat, ess = _worst(az, flat)
+        rhat, ess = _convergence(az, flat)
         text.append(
             f"Over the entries of the aligned dictionary R-hat has median {np.median(rhat):.3f} and maximum "
             f"{rhat.max():.3f}, the bulk effective sample size median {np.median(ess):.0f} and minimum {ess.min():.0f}."
         )
     if "codes" in posterior and "dictionary" in posterior:
         flat = _flat(posterior["codes"].values @ posterior["dictionary"].values)
-        rhat, ess = _worst(az, flat)
+        rhat, ess = _convergence(az, flat)
         text.append(
             f"Over entries of the reconstruction, which no relabelling changes, the R-hat has median "
             f"{np.median(rhat):.3f} and maximum {rhat.max():.3f}."
@@ -93,16 +93,26 @@ def _flat(draws):
     return flat[..., :: -(-flat.shape[-1] // MOST_DIAGNOSED)]
 
 
-def _worst(az, flat):
+def _convergence(az, flat):
+    """Return R-hat and bulk effective sample size of the entries (chain, draw, n) that are not constant."""
     moving = flat[..., flat.std(axis=(0, 1)) > 0]
     columns = np.moveaxis(moving, 2, 0)
-    return np.array([az.rhat(c) for c in columns]), np.array([az.ess(c) for c in columns])
+    # chains that are stuck have no variance, and an infinite R-hat
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.array([float(az.rhat(c)) for c in columns]), np.array([float(az.ess(c)) for c in columns])
 
 
 def _summary(az, values):
     values = values.astype(np.float64)
     low, high = np.quantile(values, (0.05, 0.95))
-    return values.mean(), values.std(), low, high, float(az.rhat(values)), round(float(az.ess(values)))
+    rhat, ess = _convergence(az, values[..., None])
+    return (
+        values.mean(),
+        values.std(),
+        low,
+        high,
+        *(float(a[0]) if a.size else np.nan for a in (rhat, ess.round())),
+    )
 
 
 def _atoms(name, draws, posterior, image_shape):
