@@ -75,7 +75,7 @@ def score(method, coding, dictionary, codes, data, seconds=math.nan):
     return Score(method, coding, len(dictionary), nonzeros, held_out, errors[0], errors[1], seconds)
 
 
-def learn_sklearn(X, n_atoms, nonzeros, *, minibatch=False, random_state=0, **options):
+def learn_sklearn(X, n_atoms, nonzeros, *, minibatch=False, penalty=None, random_state=0, **options):
     """Learn with scikit-learn, at the penalty whose lasso codes have ``nonzeros`` a sample.
 
     Parameters
@@ -85,6 +85,8 @@ def learn_sklearn(X, n_atoms, nonzeros, *, minibatch=False, random_state=0, **op
     nonzeros : float
     minibatch : bool
         `MiniBatchDictionaryLearning` in place of `DictionaryLearning`.
+    penalty : float, optional
+        Learn at this one, without a search.
     random_state : int
     **options
         Of that class.
@@ -103,7 +105,11 @@ def learn_sklearn(X, n_atoms, nonzeros, *, minibatch=False, random_state=0, **op
             warnings.filterwarnings("ignore", message="Objective did not converge")
             return learner.fit(X).components_
 
-    return _learn(f"scikit-learn {cls.__name__}", fit, X, nonzeros)
+    name = f"scikit-learn {cls.__name__}"
+    if penalty is None:
+        return _learn(name, fit, X, nonzeros)
+    started = time.perf_counter()
+    return Learned(name, fit(penalty), penalty, time.perf_counter() - started)
 
 
 def learn_spams(X, n_atoms, nonzeros, *, n_iter=200, random_state=0):

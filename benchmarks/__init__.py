@@ -1,0 +1,1 @@
+"""Comparisons with rivals: ``python -m benchmarks`` runs all, ``python -m benchmarks.NAME`` one."""

@@ -1,0 +1,34 @@
+"""What a benchmark ran on."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+PACKAGES = ("jax", "numpy", "scikit-learn", "spams-bin")
+
+
+def processor():
+    """Model name of the processor, as far as the system tells."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def describe():
+    """One line: processor, usable cores, load, versions, day."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    load = os.getloadavg()[0]
+    day = datetime.datetime.now(datetime.UTC).date()
+    return (
+        f"{processor()}, {cores} cores (load {load:.1f}), Python {platform.python_version()}, "
+        f"{', '.join(versions)}, {day}"
+    )
