@@ -370,7 +370,7 @@ class PADL:
             flip=not self.nonnegative,
         )
         if keep_codes == "moments":
-            data["posterior"] = data["posterior"].drop_vars("codes")
+            del data["posterior"]["codes"]
         return data
 
 
