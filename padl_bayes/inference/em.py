@@ -150,12 +150,12 @@ def _optimise(settings, problem, state, n_atoms, tol, rng):
     return _settle(settings, problem, fit, tol)
 
 
-def _log_odds(settings, problem, fit, coded, rng):
+def _log_odds(settings, problem, fit, coded, n_atoms, rng):
     """Log prior odds of activation plus the evidence that deleting each atom would lose (K,), and the rate."""
     state = fit.state._replace(codes=coded.codes)
     gains = moves.deletion_gains(settings, problem, state, coded, rng, most=256)
     n_active = len(moves.active_of(state))
-    rate = (n_active + 1) / (settings.n_atoms + 2)
+    rate = (n_active + 1) / (n_atoms + 2)
     return np.log(rate) - np.log1p(-rate) - gains, rate
 
 
@@ -164,7 +164,7 @@ def _package(settings, problem, outcome, n_samples, n_atoms, rng):
     fit = outcome.fit
     atoms = fit.state.atoms
     coded = recode_all(settings.slab, problem, fit.state)
-    log_odds, activation_rate = _log_odds(settings, problem, fit, coded, rng)
+    log_odds, activation_rate = _log_odds(settings, problem, fit, coded, n_atoms, rng)
     active = moves.active_of(fit.state)
     square = untile_rows(coded.square, n_samples)[:, active]
     order = np.argsort(-square.sum(axis=0), kind="stable")
