@@ -256,6 +256,14 @@ def test_pruning_leaves_the_true_atoms_and_never_lowers_the_evidence(name, reque
         assert fit is case.fit
 
 
+def test_pruning_takes_back_what_lowered_the_evidence(plain, monkeypatch):
+    """Whatever the scores say, here that all true atoms are to go."""
+    monkeypatch.setattr(
+        moves, "deletion_gains", lambda settings, problem, state, *_: np.asarray(state.atoms.active)
+    )
+    assert prune(plain.settings, plain.problem, plain.fit, np.random.default_rng(0)) is plain.fit
+
+
 @pytest.mark.parametrize("births", [0, 8])
 def test_reheating_never_lowers_the_evidence(plain, births):
     fit = reheat(plain.settings, plain.problem, plain.fit, np.random.default_rng(0), births)

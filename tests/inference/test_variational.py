@@ -27,6 +27,11 @@ sweep = jax.jit(variational.sweep, static_argnums=0)
 residuals = jax.jit(variational.residuals)
 
 
+def traced_anew():
+    """`run_passes` compiled again, with whatever has been planted by now."""
+    return jax.jit(lambda *arguments: run_passes.__wrapped__(*arguments), static_argnums=0)
+
+
 def converge(key, problem, state, n_passes=400):
     """Codes updated at fixed global quantities until they stand still: ``(state, bound, sums)``."""
     for _ in range(n_passes):
@@ -158,44 +163,56 @@ def test_tiling_pads_and_comes_back(n):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("masked", [False, True], ids=["complete", "masked"])
 @pytest.mark.parametrize("kind", ["laplace", "gaussian"])
-def test_where_passes_end_everything_global_is_at_its_closed_form(kind, masked, monkeypatch):
+def test_one_pass_is_a_sweep_and_the_closed_forms_of_all_that_is_global(kind, masked, monkeypatch):
     """Against sums over all samples, of which the engine sees tiles of eight."""
     monkeypatch.setattr(variational.tile_rows, "__defaults__", (8,))
+    monkeypatch.setattr(variational, "PASSES", 1)
     rng = np.random.default_rng(6)
     X, _ = sparse_data(rng, 21, 5, 3, 0.3)
     mask = rng.random(X.shape) < 0.85 if masked else None
-    key, problem, state = problem_with(
-        X, kind, unit_rows(rng, 3, 5), usage=0.3, rate=1.0, precision=2.0, mask=mask
+    before = unit_rows(rng, 3, 5)
+    key, problem, state = problem_with(X, kind, before, usage=0.3, rate=1.2, precision=2.0, mask=mask)
+    passes = traced_anew()
+    state = state._replace(
+        codes=jnp.asarray(rng.standard_normal(state.codes.shape)) * state.atoms.active[:, None]
     )
-    for _ in range(400):
-        before, (state, _) = state, run_passes(key, problem, state, jnp.asarray(np.inf))
-        if float(jnp.abs(before.codes - state.codes).max()) < 1e-12:
-            break
-    atoms = jax.tree.map(lambda a: np.asarray(a)[:3], state.atoms)
-    codes = untile_rows(state.codes, 21)[:, :3].T
-    usage = 1 / (1 + np.exp(-atoms.usage_logit))
+    state = state._replace(codes=state.codes * problem.valid[:, None])
+    start = untile_rows(state.codes, 21)[:, :3].T
+    state, trace = passes(key, problem, state, jnp.asarray(np.inf))
     seen = np.ones_like(X.T) if mask is None else mask.T.astype(float)
     q = spike_slab.sweep_by_loops(
-        kind, seen * X.T, codes, atoms.dictionary, float(state.precision), usage, atoms.rate, observed=seen
+        kind, seen * X.T, start, before, 2.0, np.full(3, 0.3), np.full(3, 1.2), observed=seen
     )
-    np.testing.assert_allclose(codes, q["codes"], atol=1e-9)
-    sums = q["sums"]
-    np.testing.assert_allclose(usage, (sums["used"] + 0.5) / 22, rtol=1e-9)
+    codes, square, sums = q["codes"], q["square"], q["sums"]
+    np.testing.assert_allclose(untile_rows(state.codes, 21)[:, :3].T, codes, atol=1e-11)
+    dictionary, logit, rate, _ = jax.tree.map(lambda a: np.asarray(a)[:3], state.atoms)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logit)), (sums["used"] + 0.5) / 22, rtol=1e-10)
     scale = np.mean(X[mask] ** 2) if masked else np.mean(X**2)
     if kind == "laplace":
-        rate = (sums["used"] + 1) / (sums["size"] + np.sqrt(scale))
+        expected_rate = (sums["used"] + 1) / (sums["size"] + np.sqrt(scale))
     else:
-        rate = (sums["used"] / 2 + 1) / (sums["size"] + scale)
-    np.testing.assert_allclose(atoms.rate, rate, rtol=1e-9)
-    expected = np.sum(q["residual"] ** 2) + sums["variance"].sum()
-    assert float(state.precision) == pytest.approx(seen.sum() / expected, rel=1e-9)
-    for k in range(3):
-        pull = (q["residual"] * seen) @ codes[k] + atoms.dictionary[k] * (seen @ codes[k] ** 2)
-        if masked:
-            # stationary on the sphere: gradient of the expected quadratic is normal to it
-            pull = pull - atoms.dictionary[k] * (seen @ q["square"][k])
-        cosine = pull @ atoms.dictionary[k] / np.linalg.norm(pull)
-        assert abs(cosine) == pytest.approx(1, abs=1e-9)
+        expected_rate = (sums["used"] / 2 + 1) / (sums["size"] + scale)
+    np.testing.assert_allclose(rate, expected_rate, rtol=1e-10)
+    residual = seen * (X.T - dictionary.T @ codes)
+    variance = (dictionary**2 @ seen) * (square - codes**2)
+    expected = np.sum(residual**2) + np.sum(variance)
+    assert float(state.precision) == pytest.approx(seen.sum() / expected, rel=1e-10)
+    np.testing.assert_allclose(state.energy[:3], sums["square"], rtol=1e-10)
+    # the atom updated last is stationary on the sphere: the gradient of the expected quadratic is normal to it
+    pull = residual @ codes[2] - dictionary[2] * (seen @ (square - codes**2)[2])
+    assert abs(pull @ dictionary[2]) == pytest.approx(np.linalg.norm(pull), rel=1e-10)
+    start_energy = np.sum((seen * (X.T - before.T @ codes)) ** 2) + sums["variance"].sum()
+    assert expected < start_energy
+    log_priors = float(
+        jnp.sum(
+            log_prior(
+                problem,
+                state.atoms._replace(usage_logit=jnp.full(8, np.log(0.3 / 0.7)), rate=jnp.full(8, 1.2)),
+            )[:3]
+        )
+    )
+    bound = q["bound"].sum() - np.sum(q["residual"] ** 2) + seen.sum() / 2 * np.log(2 / (2 * np.pi))
+    assert float(trace.elbo[0]) == pytest.approx(bound + log_priors, rel=1e-11)
 
 
 def largest_fall(trace_elbo, problem, precisions):
@@ -273,11 +290,6 @@ def test_the_bound_never_falls_in_float32(kind, masked):
         fall, state = random_run(kind, masked, seed, noise=0.5, n_active=4, dtype=np.float32)
         assert fall < 10
         np.testing.assert_allclose(np.linalg.norm(state.atoms.dictionary, axis=1), 1, rtol=1e-6)
-
-
-def traced_anew():
-    """`run_passes` compiled again, with whatever has been planted by now."""
-    return jax.jit(lambda *arguments: run_passes.__wrapped__(*arguments), static_argnums=0)
 
 
 def without_variance(problem, state, energy, bound, sums):
