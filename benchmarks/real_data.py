@@ -3,7 +3,7 @@
 Run ``python -m benchmarks.real_data digits mnist patches``; results of data sets that are not run again are kept.
 Rivals learn as many atoms as variational EM kept, and, where that is fewer than it was allowed, also as many as it
 was allowed. The penalty of their lasso codes is set so that samples have as many nonzeros as ours, on training and on
-held-out samples. scikit-learn's DictionaryLearning learns at the penalty found for its mini-batch version.
+held-out samples. The penalty to learn at is found with short runs: of scikit-learn's mini-batch version and of SPAMS.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from rich.console import Console
 from benchmarks._machine import describe
 from padl_bayes import PADL, ConvergenceWarning, comparison, datasets, plots
 
+SEARCH_ITERATIONS = 50
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -60,7 +61,10 @@ def learn_rivals(X, n_atoms, nonzeros, case, say):
     )
     if comparison.have_spams():
         say(f"  SPAMS, {n_atoms} atoms")
-        yield comparison.learn_spams(X, n_atoms, nonzeros, n_iter=case.spams_iterations)
+        rough = comparison.learn_spams(X, n_atoms, nonzeros, n_iter=SEARCH_ITERATIONS)
+        yield comparison.learn_spams(
+            X, n_atoms, nonzeros, n_iter=case.spams_iterations, penalty=rough.penalty
+        )
 
 
 def run_case(case, say):

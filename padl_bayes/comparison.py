@@ -105,14 +105,10 @@ def learn_sklearn(X, n_atoms, nonzeros, *, minibatch=False, penalty=None, random
             warnings.filterwarnings("ignore", message="Objective did not converge")
             return learner.fit(X).components_
 
-    name = f"scikit-learn {cls.__name__}"
-    if penalty is None:
-        return _learn(name, fit, X, nonzeros)
-    started = time.perf_counter()
-    return Learned(name, fit(penalty), penalty, time.perf_counter() - started)
+    return _learn(f"scikit-learn {cls.__name__}", fit, X, nonzeros, penalty)
 
 
-def learn_spams(X, n_atoms, nonzeros, *, n_iter=200, random_state=0):
+def learn_spams(X, n_atoms, nonzeros, *, n_iter=200, penalty=None, random_state=0):
     """Learn with SPAMS's ``trainDL`` (online, l1), at the penalty whose lasso codes have ``nonzeros`` a sample.
 
     Parameters
@@ -122,6 +118,8 @@ def learn_spams(X, n_atoms, nonzeros, *, n_iter=200, random_state=0):
     nonzeros : float
     n_iter : int
         Number of mini-batches, each of 512 samples.
+    penalty : float, optional
+        Learn at this one, without a search.
     random_state : int
         Chooses the samples that the dictionary starts from.
 
@@ -143,7 +141,7 @@ def learn_spams(X, n_atoms, nonzeros, *, n_iter=200, random_state=0):
             batchsize=512, numThreads=-1, verbose=False,
         ).T  # fmt: skip
 
-    return _learn("SPAMS trainDL", fit, X, nonzeros)
+    return _learn("SPAMS trainDL", fit, X, nonzeros, penalty)
 
 
 def have_spams():
@@ -151,19 +149,23 @@ def have_spams():
     return importlib.util.find_spec("spams") is not None
 
 
-def _learn(method, fit, X, nonzeros):
-    """Search for the penalty; the fit that came nearest is the answer."""
+def _learn(method, fit, X, nonzeros, penalty):
+    """Learn at ``penalty``, or search for it: then the fit that came nearest is the answer."""
+    some = X[:: max(1, len(X) // (4 * ROUGH_ROWS))]
 
-    def count(penalty):
+    def learn(penalty):
         started = time.perf_counter()
         dictionary = np.ascontiguousarray(fit(penalty))
-        seconds = time.perf_counter() - started
-        some = X[:: max(1, len(X) // (4 * ROUGH_ROWS))]
-        return mean_nonzeros(code_lasso(some, dictionary, penalty)), (dictionary, seconds)
+        return Learned(method, dictionary, penalty, time.perf_counter() - started)
 
+    def count(penalty):
+        learned = learn(penalty)
+        return mean_nonzeros(code_lasso(some, learned.dictionary, penalty)), learned
+
+    if penalty is not None:
+        return learn(penalty)
     start = float(np.sqrt(np.mean(X**2)))
-    penalty, (dictionary, seconds) = match(count, nonzeros, start, tol=LEARN_TOL, most=MOST_FITS)
-    return Learned(method, dictionary, penalty, seconds)
+    return match(count, nonzeros, start, tol=LEARN_TOL, most=MOST_FITS)[1]
 
 
 def score_coded(learned, data, nonzeros, rules=RULES):
