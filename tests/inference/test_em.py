@@ -96,6 +96,16 @@ def test_it_finds_the_atoms_their_number_and_the_noise(dtype):
     assert np.sqrt(np.mean(error**2)) < 0.05
 
 
+def test_the_gaussian_slab():
+    truth = synthetic_a(0.1, "gaussian", n_samples=N, n_features=P, n_atoms=TRUE, usage=0.2, seed=0)
+    fit = fit_em(truth.X, GIVEN, slab="bernoulli_gaussian")
+    assert_consistent(fit, N, P)
+    assert len(fit.dictionary) == TRUE
+    assert recovered(fit, truth.dictionary, 0.99) == TRUE
+    # the slab's precision is one over the mean square of the codes in use
+    np.testing.assert_allclose(fit.rate, 1.0, rtol=0.5)
+
+
 def test_it_leaves_the_data_as_they_are_and_takes_integers():
     X = np.round(10 * data().X).astype(int)
     before = X.copy()
