@@ -144,7 +144,7 @@ def _settle(settings, problem, fit, tol):
 def _optimise(settings, problem, state, n_atoms, tol, rng):
     fit = _anneal(settings, problem, state)
     fit = moves.run(settings, problem, fit.state, chunks=moves.REFIT_CHUNKS, stage="anneal")
-    fit = moves.refresh(settings, problem, moves.prune(settings, problem, fit, rng))
+    fit = moves.refresh(settings, problem, moves.prune(settings, problem, fit, rng), rng)
     fit = _improve(settings, problem, fit, rng)
     fit = moves.limit(settings, problem, fit, rng, n_atoms)
     return _settle(settings, problem, fit, tol)

@@ -165,6 +165,7 @@ def deletion_gains(settings, problem, state, coded, rng, most=32):
         state,
         problem.hot,
         jnp.asarray(excluded),
+        rng.permutation(state.codes.shape[1]),
     )
     bound = np.asarray(alone.bound, np.float64).ravel()[: len(atom)]
     lost = weight * (bound - np.asarray(coded.bound, np.float64)[tile, place])
@@ -172,10 +173,15 @@ def deletion_gains(settings, problem, state, coded, rng, most=32):
     return gains
 
 
-def _try_deletions(settings, problem, state, atoms):
+def _recoded(settings, problem, state, rng):
+    """All samples coded anew, the atoms visited in a random order."""
+    return recode_all(settings.slab, problem, state, rng.permutation(state.codes.shape[1]))
+
+
+def _try_deletions(settings, problem, state, atoms, rng):
     """State after deleting ``atoms``, coding all samples anew and refitting."""
     state = switch_off(state, atoms)
-    state = state._replace(codes=recode_all(settings.slab, problem, state).codes)
+    state = state._replace(codes=_recoded(settings, problem, state, rng).codes)
     return run(settings, problem, state, chunks=REFIT_CHUNKS, stage="delete")
 
 
@@ -187,7 +193,7 @@ def prune(settings, problem, fit, rng):
     """
     kept: set = set()
     while not settings.report.exhausted:
-        coded = recode_all(settings.slab, problem, fit.state)
+        coded = _recoded(settings, problem, fit.state, rng)
         state = fit.state._replace(codes=coded.codes)
         gains = deletion_gains(settings, problem, state, coded, rng)
         order = [k for k in np.argsort(-gains, kind="stable") if gains[k] > 0 and k not in kept]
@@ -195,7 +201,7 @@ def prune(settings, problem, fit, rng):
             break
         take = (len(order) + 1) // 2
         while True:
-            trial = _try_deletions(settings, problem, state, order[:take])
+            trial = _try_deletions(settings, problem, state, order[:take], rng)
             if trial.evidence > fit.evidence:
                 smaller = compact(trial.state)
                 if smaller is not trial.state:
@@ -215,10 +221,11 @@ def limit(settings, problem, fit, rng, n_atoms):
         excess = len(active_of(fit.state)) - n_atoms
         if excess <= 0:
             return fit
-        coded = recode_all(settings.slab, problem, fit.state)
+        coded = _recoded(settings, problem, fit.state, rng)
         state = fit.state._replace(codes=coded.codes)
         gains = deletion_gains(settings, problem, state, coded, rng)
-        fit = _try_deletions(settings, problem, state, np.argsort(-gains, kind="stable")[: (excess + 1) // 2])
+        worst = np.argsort(-gains, kind="stable")[: (excess + 1) // 2]
+        fit = _try_deletions(settings, problem, state, worst, rng)
 
 
 def give_birth(problem, state, rng, most):
@@ -267,12 +274,12 @@ def reheat(settings, problem, fit, rng, births):
         cap = hot ** (1 - step / COOLING_STEPS) * precision ** (step / COOLING_STEPS)
         state = run(settings, problem, state, chunks=1, stage="reheat", cap=cap).state
     trial = prune(settings, problem, run(settings, problem, state, chunks=REFIT_CHUNKS, stage="reheat"), rng)
-    trial = refresh(settings, problem, trial)
+    trial = refresh(settings, problem, trial, rng)
     return trial if trial.evidence > fit.evidence else fit
 
 
-def refresh(settings, problem, fit):
-    """Code all samples anew, each keeping the better code, and refit."""
-    state = fit.state._replace(codes=recode_all(settings.slab, problem, fit.state).codes)
+def refresh(settings, problem, fit, rng):
+    """Code all samples anew, each keeping its best code, and refit."""
+    state = fit.state._replace(codes=_recoded(settings, problem, fit.state, rng).codes)
     fresh = run(settings, problem, state, chunks=REFIT_CHUNKS, stage="refresh")
     return fresh if fresh.evidence > fit.evidence else fit

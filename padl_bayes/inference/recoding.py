@@ -1,8 +1,9 @@
 """Codes of samples given everything global: from where they stand, and afresh.
 
 Given the dictionary, samples are independent, so each may keep the better of two codes without regard to the others:
-the one it has, refined, and one found from nothing while the noise is cooled down. This undoes codes that use one
-atom in place of two, and answers what a sample would lose without an atom.
+the one it has, refined, and those found from nothing while the noise is cooled down, the atoms visited in an order and
+in its reverse. This undoes codes that use one atom in place of two, and answers what a sample would lose without an
+atom. Which atom comes first decides which local optimum is found: another order each time finds them all in the end.
 """
 
 from functools import partial
@@ -54,9 +55,18 @@ def _follow(slab, x, codes, atoms, ladder, n_steps, tile):
     return Coded(codes, probability, square, bound)
 
 
+def _reordered(slab, x, codes, atoms, ladder, n_steps, tile, order):
+    """`_follow` with the atoms visited in ``order``."""
+    place = jnp.argsort(order)
+    excluded = jnp.where(tile.excluded < 0, -1, place[tile.excluded])
+    atoms = jax.tree.map(lambda a: a[order], atoms)
+    coded = _follow(slab, x, codes[order], atoms, ladder, n_steps, tile._replace(excluded=excluded))
+    return Coded(coded.codes[place], coded.probability[place], coded.square[place], coded.bound)
+
+
 @partial(jax.jit, static_argnums=0)
-def recode_tile(slab, x, codes, atoms, precision, hot, tile):
-    """Better, sample by sample, of the codes refined and the codes found afresh.
+def recode_tile(slab, x, codes, atoms, precision, hot, tile, order):
+    """Best, sample by sample, of the codes refined and the two codes found afresh.
 
     Parameters
     ----------
@@ -68,6 +78,8 @@ def recode_tile(slab, x, codes, atoms, precision, hot, tile):
     precision, hot : scalar
         Noise precision, and the one from which to cool down.
     tile : Tile
+    order : array of int, shape (K,)
+        Permutation of the atoms, visited so and in reverse.
 
     Returns
     -------
@@ -76,17 +88,19 @@ def recode_tile(slab, x, codes, atoms, precision, hot, tile):
     settle = jnp.full(SETTLING_SWEEPS, precision)
     warm = jnp.full(COOLING_STEPS + SETTLING_SWEEPS, precision)
     cold = jnp.concatenate([cooling(hot, precision), settle])
-    starts = jnp.stack([codes, jnp.zeros_like(codes)])
-    n_steps = jnp.array([SETTLING_SWEEPS, len(cold)])
-    both = jax.lax.map(
-        lambda one: _follow(SLABS[slab], x, one[0], atoms, one[1], one[2], tile),
-        (starts, jnp.stack([warm, cold]), n_steps),
+    blank = jnp.zeros_like(codes)
+    starts = jnp.stack([codes, blank, blank])
+    n_steps = jnp.array([SETTLING_SWEEPS, len(cold), len(cold)])
+    orders = jnp.stack([jnp.arange(len(order)), order, order[::-1]])
+    tried = jax.lax.map(
+        lambda one: _reordered(SLABS[slab], x, one[0], atoms, one[1], one[2], tile, one[3]),
+        (starts, jnp.stack([warm, cold, cold]), n_steps, orders),
     )
-    colder = both.bound[1] > both.bound[0]
-    return jax.tree.map(lambda a: jnp.where(colder, a[1], a[0]), both)
+    best = jnp.argmax(tried.bound, axis=0)
+    return jax.tree.map(lambda a: jnp.take_along_axis(a, jnp.expand_dims(best, range(a.ndim - 1)), 0)[0], tried)
 
 
-def recode(slab, x, valid, observed, codes, state, hot, excluded=None):
+def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=None):
     """`recode_tile` on all tiles, one after the other: compiled once for however many there are.
 
     Parameters
@@ -101,6 +115,8 @@ def recode(slab, x, valid, observed, codes, state, hot, excluded=None):
     hot : scalar
     excluded : array of int, shape (tiles, n), optional
         Atom that a sample must not use.
+    order : array of int, shape (K,), optional
+        Permutation of the atoms; they are visited so and in reverse.
 
     Returns
     -------
@@ -109,6 +125,7 @@ def recode(slab, x, valid, observed, codes, state, hot, excluded=None):
     """
     if excluded is None:
         excluded = jnp.full(valid.shape, -1)
+    order = jnp.arange(codes.shape[1]) if order is None else jnp.asarray(order)
     coded = [
         recode_tile(
             slab,
@@ -118,12 +135,15 @@ def recode(slab, x, valid, observed, codes, state, hot, excluded=None):
             state.precision,
             hot,
             Tile(valid[t], None if observed is None else observed[t], excluded[t]),
+            order,
         )
         for t in range(len(x))
     ]
     return jax.tree.map(lambda *tiles: jnp.stack(tiles), *coded)
 
 
-def recode_all(slab, problem, state):
+def recode_all(slab, problem, state, order=None):
     """`recode` of all samples of a problem from the codes they have."""
-    return recode(slab, problem.x, problem.valid, problem.observed, state.codes, state, problem.hot)
+    return recode(
+        slab, problem.x, problem.valid, problem.observed, state.codes, state, problem.hot, order=order
+    )
