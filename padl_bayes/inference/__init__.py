@@ -10,3 +10,4 @@ from .map import fit_map as fit_map
 from .nuts import sample_nuts as sample_nuts
 from .results import EmFit as EmFit
 from .results import MapFit as MapFit
+from .svi import fit_svi as fit_svi
