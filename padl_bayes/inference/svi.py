@@ -34,6 +34,7 @@ from padl_bayes.models import hyperpriors_from
 
 _REMEDY = "keep fewer draws (num_draws), or fewer samples or atoms"
 _RANK = 8
+_FEWEST = 30
 
 
 class SviFit(NamedTuple):
@@ -212,7 +213,7 @@ def svi_nbytes(n_samples, n_features, n_atoms, n_draws, *, batch_size=None, dtyp
 
 
 def pareto_k(log_weight):
-    """Pareto-smoothed importance sampling's k-hat of independent draws, by ArviZ; inf where weights are not finite.
+    """Pareto-smoothed importance sampling's k-hat of independent draws, by ArviZ.
 
     Parameters
     ----------
@@ -221,6 +222,8 @@ def pareto_k(log_weight):
     Returns
     -------
     float
+        inf where weights are not finite or spread beyond floats, -inf where all are the same, NaN for fewer
+        than 30 draws, whose tail is too short to tell.
 
     Notes
     -----
@@ -229,6 +232,10 @@ def pareto_k(log_weight):
     log_weight = np.asarray(log_weight, np.float64)
     if not np.isfinite(log_weight).all():
         return np.inf
+    if log_weight.size < _FEWEST:
+        return np.nan
+    if np.ptp(log_weight) == 0:
+        return -np.inf
     smooth = getattr(load_arviz(), "psislw", None)
     if smooth is not None:
         return float(smooth(log_weight)[1])
