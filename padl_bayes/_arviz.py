@@ -56,15 +56,14 @@ def attributes(attrs):
 
 
 def assemble(groups, labels, attrs):
-    """Return the groups as what the installed ArviZ works with."""
+    """Return the groups as what the installed ArviZ works with; ``labels[group, dim]`` goes before ``labels[dim]``."""
     import xarray
 
     datasets = {}
     for group, variables in groups.items():
-        used = {dim for dims, _ in variables.values() for dim in dims}
-        datasets[group] = xarray.Dataset(
-            variables, coords={dim: labels[dim] for dim in labels if dim in used}
-        )
+        used = [dim for dim in labels if any(dim in dims for dims, _ in variables.values())]
+        coords = {dim: labels.get((group, dim), labels[dim]) for dim in used}
+        datasets[group] = xarray.Dataset(variables, coords=coords)
     inference_data = _inference_data(load_arviz())
     if inference_data is not None:
         return inference_data(attrs=attrs, **datasets)

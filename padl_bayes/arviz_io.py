@@ -27,6 +27,7 @@ POSTERIOR_DIMS = {
     "dictionary": ("atom", "feature"),
     "codes": ("sample", "atom"),
 }
+_THINNED = {"log_likelihood": ("sample",), "posterior_predictive": ("sample", "feature")}
 _MOMENTS = ("mean", "sd", "p_used")
 _SIGNED = ("dictionary", "codes")
 _DRAWS = ("chain", "draw")
@@ -153,6 +154,34 @@ def _place_moments(codes_moments, posterior, layout):
     return {name: layout.place(values, name, ("sample", "atom")) for name, values in moments.items()}
 
 
+def _place_thinned(given, group, layout, thinning):
+    """Place variables of ``group`` that hold all draws, or every ``thinning``-th one."""
+    if given is None:
+        return {}
+    placed = {}
+    for name, values in (given if isinstance(given, Mapping) else {"X": given}).items():
+        shape, own = np.shape(values), _Layout({})
+        axes = _THINNED[group]
+        if group == "posterior_predictive" and shape[2:3] != (layout.sizes["sample"],):
+            axes = ("new_sample", *axes[1:])
+        own.sizes = dict(layout.sizes)
+        if shape[1:2] != (own.sizes["draw"],):
+            own.sizes["draw"] = len(range(0, own.sizes["draw"], thinning))
+        placed[name] = own.place(values, f"{group} {name}", (*_DRAWS, *axes))
+        layout.sizes.update(own.sizes | {"draw": layout.sizes["draw"]})
+    return placed
+
+
+def _thinned_labels(groups, labels, thinning):
+    """Labels of the draws of groups that hold every ``thinning``-th one."""
+    found = {}
+    for group in _THINNED:
+        sizes = {values.shape[1] for _, values in groups.get(group, {}).values()}
+        if sizes and sizes != {len(labels["draw"])}:
+            found[group, "draw"] = labels["draw"][::thinning]
+    return found
+
+
 def _align_posterior(posterior, align, reference, flip):
     """Return the posterior in common labels and the `Alignment`, or None where there is nothing to do."""
     if align is False or "dictionary" not in posterior:
@@ -196,6 +225,7 @@ def to_arviz(
     mask=None,
     sample_stats=None,
     log_likelihood=None,
+    posterior_predictive=None,
     codes_moments=None,
     attrs=None,
     align=True,
@@ -204,6 +234,7 @@ def to_arviz(
     keep_raw=False,
     dims=None,
     coords=None,
+    thinning=1,
     max_bytes=None,
 ):
     """Collect posterior draws for ArviZ, every draw in the same labels and signs.
@@ -220,7 +251,11 @@ def to_arviz(
     sample_stats : mapping of str to array_like, optional
         Statistics of the sampler (chain, draw, ...): lp (joint log density), acceptance, diverging.
     log_likelihood : array_like or mapping of str to array_like, optional
-        Per sample, (chain, draw, N), with the sample's codes integrated out.
+        Per sample, (chain, draw, N), with the sample's codes integrated out:
+        `padl_bayes.inference.predictive.pointwise_log_likelihood`.
+    posterior_predictive : array_like or mapping of str to array_like, optional
+        Replicated data (chain, draw, N, P): `padl_bayes.inference.predictive.posterior_predictive`. With another
+        number of samples than X these are fresh ones, on a dimension ``new_sample``.
     codes_moments : mapping, optional
         Tables mean, sd and p_used (N, K) in the labels of the result. Default: those of the codes' draws.
     attrs : mapping, optional
@@ -237,14 +272,17 @@ def to_arviz(
         Dimensions behind (chain, draw) of variables outside the contract; those with "atom" are aligned.
     coords : mapping of str to sequence, optional
         Labels of a dimension, for example names of features. Default: 0, 1, ...
+    thinning : int
+        ``log_likelihood`` and ``posterior_predictive`` may hold every ``thinning``-th draw only.
     max_bytes : int, optional
         Largest result. Default: the memory available.
 
     Returns
     -------
     arviz.InferenceData or xarray.DataTree
-        Groups posterior, sample_stats, log_likelihood, observed_data, codes_moments, alignment (permutation,
-        sign and cosine of every draw, and the reference), posterior_raw; those without content are left out.
+        Groups posterior, sample_stats, log_likelihood, posterior_predictive, observed_data, codes_moments,
+        alignment (permutation, sign and cosine of every draw, and the reference), posterior_raw; those without
+        content are left out.
 
     Raises
     ------
@@ -262,24 +300,25 @@ def to_arviz(
     groups = {"observed_data": {"X": layout.place(observed, "X", ("sample", "feature"))}}
     raw = _place_posterior(samples, layout)
     stats = {name: layout.place_draws(values, name) for name, values in (sample_stats or {}).items()}
-    if log_likelihood is not None and not isinstance(log_likelihood, Mapping):
-        log_likelihood = {"X": log_likelihood}
-    likelihood = {
-        name: layout.place(values, f"log_likelihood {name}", (*_DRAWS, "sample"))
-        for name, values in (log_likelihood or {}).items()
-    }
+    thinning = check_count(thinning, "thinning")
+    likelihood = _place_thinned(log_likelihood, "log_likelihood", layout, thinning)
+    predictive = _place_thinned(posterior_predictive, "posterior_predictive", layout, thinning)
     per_atom = {name: variable for name, variable in raw.items() if "atom" in variable[0]}
-    kept = [*raw.values(), *stats.values(), *likelihood.values(), *(per_atom.values() if keep_raw else ())]
-    check_fits(sum(values.nbytes for _, values in kept), "the posterior", _REMEDY, limit=max_bytes)
+    parts = [raw, stats, likelihood, predictive, per_atom if keep_raw else {}]
+    nbytes = sum(values.nbytes for part in parts for _, values in part.values())
+    check_fits(nbytes, "the posterior", _REMEDY, limit=max_bytes)
 
     posterior, alignment = _align_posterior(raw, align, reference, flip)
     groups |= {
         "posterior": posterior,
         "sample_stats": stats,
         "log_likelihood": likelihood,
+        "posterior_predictive": predictive,
         "codes_moments": _place_moments(codes_moments, posterior, layout),
         "alignment": {} if alignment is None else _alignment_group(alignment, layout),
         "posterior_raw": per_atom if keep_raw else {},
     }
     filled = {name: variables for name, variables in groups.items() if variables}
-    return assemble(filled, _coordinates(layout, coords), attributes(attrs))
+    labels = _coordinates(layout, coords)
+    labels |= _thinned_labels(filled, labels, thinning)
+    return assemble(filled, labels, attributes(attrs))

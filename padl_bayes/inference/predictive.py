@@ -14,6 +14,7 @@ from ..kernels.code_sweep import BLOCK, Atoms, Tile
 from ..models.padl import SLABS
 from .code_evidence import PROPOSALS, Rows, estimate
 from .recoding import recode_tile
+from .replication import posterior_predictive as posterior_predictive
 
 _TILE = 256
 _WORK_BYTES = 2**28
@@ -125,6 +126,7 @@ def _make_rows(key, problem, draws, hot):
     X, observed = problem
     size, n_atoms = draws.usage.shape
     n = len(X)
+    repeat = partial(np.repeat, repeats=n, axis=0)
     tau = draws.noise_scale**-2
     usage = np.minimum(draws.usage, _FULL_USAGE)
     with np.errstate(divide="ignore"):
@@ -133,9 +135,12 @@ def _make_rows(key, problem, draws, hot):
     plain = ("bernoulli_laplace", key[1]) if key[0] == "l1linf" else key
     seen = None if observed is None else observed.T
     mean = np.asarray(_mean_field(plain, X.T, seen, atoms, tau, hot)).transpose(0, 2, 1)
-
-    def repeat(table):
-        return np.repeat(table, n, axis=0)
+    prior_square = 1 / draws.rate if key[0] == "bernoulli_gaussian" else 2 / draws.rate**2
+    rate = repeat(draws.rate)
+    if draws.envelope is not None:
+        mean = np.clip(mean, -draws.envelope[:, None], draws.envelope[:, None])
+        prior_square = np.minimum(prior_square, draws.envelope**2 / 3)
+        rate = (rate, repeat(draws.envelope))
 
     quadratic = np.broadcast_to(
         tau[:, None, None, None] * _gram(draws, observed), (size, n, n_atoms, n_atoms)
@@ -149,8 +154,8 @@ def _make_rows(key, problem, draws, hot):
         quadratic=quadratic.reshape(-1, n_atoms, n_atoms),
         constant=constant.reshape(-1),
         usage_logit=repeat(logit),
-        rate=repeat(draws.rate),
-        prior_square=repeat(1 / draws.rate if key[0] == "bernoulli_gaussian" else 2 / draws.rate**2),
+        rate=rate,
+        prior_square=repeat(prior_square),
         mean=mean.reshape(-1, n_atoms),
         precision=repeat(tau)[:, None],
     )
@@ -273,3 +278,81 @@ def log_predictive(
     )
     done = _estimate(slab, nonnegative, problem, draws, n_draws, random_state)
     return LogPredictive(*(values[0].astype(dtype) for values in done))
+
+
+def _draws_of(samples, slab, thinning):
+    """``(chains, draws kept)`` and the `Draws`, chains one after the other."""
+    of_slab = ("active", "rate_l1", "envelope") if slab == "l1linf" else ("usage", "rate")
+    for name in ("dictionary", "noise_scale", *of_slab):
+        if name not in samples:
+            raise ValueError(f"samples must hold {name} with slab={slab!r}, found {sorted(samples)}")
+    shape = check_array(samples["dictionary"], "dictionary", ("chain", "draw", "atom", "feature")).shape
+    thinning = check_count(thinning, "thinning")
+
+    def flat(name, *axes):
+        table = check_array(samples[name], name, (*shape[:2], *axes))[:, ::thinning]
+        return np.asarray(table, np.float64).reshape(-1, *axes)
+
+    dictionary, noise_scale = flat("dictionary", *shape[2:]), flat("noise_scale")
+    active = flat("active", shape[2]) if "active" in samples else 1.0
+    if slab == "l1linf":
+        rate = np.broadcast_to(flat("rate_l1")[:, None], active.shape)
+        usage, envelope = active, flat("envelope", shape[2])
+    else:
+        usage, rate, envelope = active * flat("usage", shape[2]), flat("rate", shape[2]), None
+    # What an atom that is switched off would have been like does not matter.
+    off = usage == 0
+    rate = np.where(off, 1.0, rate)
+    envelope = None if envelope is None else np.where(off, 1.0, envelope)
+    _check_usage(usage, usage.shape)
+    for name, table in (("rate", rate), ("noise_scale", noise_scale), ("envelope", envelope)):
+        if table is not None:
+            _check_positive(table, name, table.shape)
+    kept = (shape[0], len(range(0, shape[1], thinning)))
+    return kept, Draws(dictionary, usage, rate, noise_scale, envelope)
+
+
+def pointwise_log_likelihood(
+    X,
+    samples,
+    *,
+    slab="bernoulli_laplace",
+    nonnegative=False,
+    mask=None,
+    n_draws=120,
+    thinning=1,
+    random_state=0,
+    progress=False,
+):
+    """Estimate `log_predictive` of every sample under every draw of a posterior: what ``arviz.loo`` works on.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, P)
+    samples : mapping of str to array_like
+        Draws (chain, draw, ...): dictionary (..., K, P), noise_scale, and usage and rate (..., K), or with
+        ``slab="l1linf"`` active and envelope (..., K) and rate_l1. Atoms with ``active`` 0, where it is there, or usage
+        0 do not count.
+    slab, nonnegative, mask, n_draws, random_state
+        As for `log_predictive`. What is drawn for a sample and a draw does not depend on how work is batched.
+    thinning : int
+        Take every ``thinning``-th draw of a chain.
+    progress : bool
+        Show it on the terminal.
+
+    Returns
+    -------
+    LogPredictive
+        Arrays (chain, draw / thinning, N) of the precision of X. Errors add noise to what is computed from them:
+        against draws of a log density that differ by much more, an error of 0.1 does not matter.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `log_predictive`; a variable that is missing or has another shape.
+    """
+    check_choice(slab, "slab", SLABS)
+    kept, draws = _draws_of(samples, slab, thinning)
+    problem, dtype = _check_data(X, mask, draws.dictionary.shape[-1])
+    done = _estimate(slab, nonnegative, problem, draws, n_draws, random_state, progress)
+    return LogPredictive(*(values.reshape(*kept, -1).astype(dtype) for values in done))
