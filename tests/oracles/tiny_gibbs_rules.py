@@ -119,7 +119,7 @@ def two_level_atom(slab, nonnegative, rate, prior, limit, noise_scale, order):
 
 def enveloped_atom(nonnegative, rate_l1, rate_linf, n, limit, noise_scale, order):
     """Envelope t = -log(y) / rate_l1, y ~ Beta(rate_linf / rate_l1, n + 1), and codes cut at it."""
-    limit = min(limit, _TAIL / rate_l1)
+    limit = min(limit, _TAIL / (rate_l1 + rate_linf / n))
     near = uniform_edges(0, limit, min(4 * noise_scale, 4 / rate_l1))
     far = limit + np.array([0.2, 0.5, 1]) * 25 / rate_linf
     t, weights = composite(np.concatenate([near, far]), order)
