@@ -4,7 +4,14 @@ from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 def _show(progress, task, *state):
@@ -26,3 +33,20 @@ def pass_progress(enabled):
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield partial(_show, progress, progress.add_task("starting", total=None))
+
+
+@contextmanager
+def draw_progress(enabled, total):
+    """Yield a callback ``(sweeps, stage, state)`` for chains of `sample_gibbs` that moves a bar of ``total`` sweeps."""
+    if not enabled:
+        yield lambda sweeps, stage, state: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("compiling", total=total)
+
+        def advance(sweeps, stage, state):
+            counts = ", ".join(str(int(n)) for n in state.z["active"].sum(-1))
+            progress.update(task, advance=sweeps, description=f"{stage}: {counts} atoms")
+
+        yield advance

@@ -6,6 +6,9 @@ if __name__ == "inference":
     )
 
 from .em import fit_em as fit_em
+from .gibbs import Gibbs as Gibbs
+from .gibbs import GibbsDraws as GibbsDraws
+from .gibbs import sample_gibbs as sample_gibbs
 from .map import fit_map as fit_map
 from .nuts import sample_nuts as sample_nuts
 from .results import EmFit as EmFit

@@ -1,7 +1,8 @@
 """Posterior of one code entry under a spike-and-slab prior and a Gaussian likelihood, in closed form.
 
 The likelihood of an entry r is ``exp(-precision / 2 r^2 + linear r)``. Each function returns the log evidence of its
-slab (relative to r = 0) and the moments of r given that the slab is used. A new slab is one more entry of `SLABS`.
+slab (relative to r = 0) and the moments of r given that the slab is used, or draws r. A new slab is one more entry of
+`SLABS`.
 """
 
 import math
@@ -10,8 +11,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import ndtri
 
 from .special import upper_tail
+from .truncated_normal import invert_above
 
 
 class SlabMoments(NamedTuple):
@@ -30,12 +33,25 @@ class Slab(NamedTuple):
     ----------
     moments : callable
         ``(linear, precision, rate) -> SlabMoments``.
+    draw : callable
+        ``(linear, precision, rate, uniforms)`` to a draw of r given use; two uniform numbers, on the first axis.
+    size : callable
+        The statistic of the rate.
     shape : float
         1 where size(r) = abs(r), 1/2 where size(r) = r^2 / 2.
+    log_constant : float
+        Logarithm of the density's constant factor.
     """
 
     moments: Callable
+    draw: Callable
+    size: Callable
     shape: float
+    log_constant: float
+
+    def log_density(self, r, rate):
+        """Log density of the slab at r."""
+        return self.log_constant + self.shape * jnp.log(rate) - rate * self.size(r)
 
 
 class EntryMoments(NamedTuple):
@@ -61,11 +77,15 @@ class EntryMoments(NamedTuple):
     divergence: jax.Array
 
 
+def _sides(linear, precision, rate):
+    """Standardised `upper_tail` arguments of the two pieces, on the side of ``linear`` and on the other."""
+    sd = jax.lax.rsqrt(precision)
+    return sd, (rate - jnp.abs(linear)) * sd, (rate + jnp.abs(linear)) * sd
+
+
 def laplace(linear, precision, rate):
     """Two-sided exponential slab ``rate / 2 exp(-rate abs(r))``: a two-piece truncated normal."""
-    sd = jax.lax.rsqrt(precision)
-    near = (rate - jnp.abs(linear)) * sd
-    far = (rate + jnp.abs(linear)) * sd
+    sd, near, far = _sides(linear, precision, rate)
     scale, mass, mean, square = upper_tail(near)
     _, far_mass, far_mean, far_square = upper_tail(far)
     far_mass = far_mass * jnp.exp(-scale)
@@ -77,12 +97,28 @@ def laplace(linear, precision, rate):
     return SlabMoments(log_evidence, signed, size, ((1 - q) * square + q * far_square) * sd * sd)
 
 
+def draw_laplace(linear, precision, rate, uniforms):
+    """Draw from the two-piece truncated normal of `laplace`: a side, then a magnitude."""
+    sd, near, far = _sides(linear, precision, rate)
+    scale, mass, *_ = upper_tail(near)
+    far_mass = upper_tail(far)[1] * jnp.exp(-scale)
+    other = uniforms[0] * (mass + far_mass) < far_mass
+    magnitude = invert_above(jnp.where(other, far, near), uniforms[1]) * sd
+    return jnp.where(other ^ (linear < 0), -magnitude, magnitude)
+
+
 def exponential(linear, precision, rate):
     """One-sided slab ``rate exp(-rate r)`` on r > 0."""
     sd = jax.lax.rsqrt(precision)
     scale, mass, mean, square = upper_tail((rate - linear) * sd)
     log_evidence = jnp.log(rate * sd * mass) + scale + 0.5 * math.log(math.pi / 2)
     return SlabMoments(log_evidence, mean * sd, mean * sd, square * sd * sd)
+
+
+def draw_exponential(linear, precision, rate, uniforms):
+    """Draw from the truncated normal of `exponential`."""
+    sd = jax.lax.rsqrt(precision)
+    return invert_above((rate - linear) * sd, uniforms[1]) * sd
 
 
 def gaussian(linear, precision, rate):
@@ -92,6 +128,12 @@ def gaussian(linear, precision, rate):
     log_evidence = 0.5 * jnp.log(rate / total) + 0.5 * linear * mean
     square = mean * mean + 1 / total
     return SlabMoments(log_evidence, mean, 0.5 * square, square)
+
+
+def draw_gaussian(linear, precision, rate, uniforms):
+    """Draw from the normal of `gaussian`."""
+    total = precision + rate
+    return linear / total + ndtri(uniforms[1]) * jax.lax.rsqrt(total)
 
 
 def half_normal(linear, precision, rate):
@@ -104,11 +146,25 @@ def half_normal(linear, precision, rate):
     return SlabMoments(log_evidence, mean * sd, 0.5 * square, square)
 
 
+def draw_half_normal(linear, precision, rate, uniforms):
+    """Draw from the truncated normal of `half_normal`."""
+    sd = jax.lax.rsqrt(precision + rate)
+    return invert_above(-linear * sd, uniforms[1]) * sd
+
+
+def _half_square(r):
+    return 0.5 * r * r
+
+
 SLABS = {
-    ("bernoulli_laplace", False): Slab(laplace, 1.0),
-    ("bernoulli_laplace", True): Slab(exponential, 1.0),
-    ("bernoulli_gaussian", False): Slab(gaussian, 0.5),
-    ("bernoulli_gaussian", True): Slab(half_normal, 0.5),
+    ("bernoulli_laplace", False): Slab(laplace, draw_laplace, jnp.abs, 1.0, -math.log(2)),
+    ("bernoulli_laplace", True): Slab(exponential, draw_exponential, jnp.abs, 1.0, 0.0),
+    ("bernoulli_gaussian", False): Slab(
+        gaussian, draw_gaussian, _half_square, 0.5, -0.5 * math.log(2 * math.pi)
+    ),
+    ("bernoulli_gaussian", True): Slab(
+        half_normal, draw_half_normal, _half_square, 0.5, 0.5 * math.log(2 / math.pi)
+    ),
 }
 
 

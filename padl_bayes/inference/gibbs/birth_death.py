@@ -1,0 +1,159 @@
+"""Births and deaths of atoms: data-driven directions, exact acceptance ratios.
+
+What an inactive atom holds does not touch the data, so it is integrated out. A birth takes a free place, draws usage
+and rate (or the envelope) as `Rules` says and a direction along the residual of some sample,
+
+    q(d) = uniform / 10 + 9/10 sum_n w_n vMF(d; +-residual_n, concentration),    w_n proportional to ||residual_n||^4,
+
+and integrates the codes out. With A atoms active beside the one in question and K places, it is accepted with
+probability min(1, pi / (1 - pi) * evidence * p(d) / q(d) * (K - A) / (A + 1)); a death with the inverse.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from scipy.special import gammaln, ive
+
+from padl_bayes.kernels.von_mises_fisher import draw_direction
+
+from .sweep import logit, shared_of
+
+UNIFORM_SHARE = 0.1
+
+
+class Proposal(NamedTuple):
+    """Of directions in R^P: concentrations of its von Mises-Fisher laws, and the sphere's log density."""
+
+    n_features: int
+    concentrations: tuple[float, ...]
+    log_uniform: float
+
+    def log_normaliser(self, concentration):
+        """Log of the factor that makes ``exp(concentration * cosine)`` a density on the sphere."""
+        order = self.n_features / 2 - 1
+        log_bessel = math.log(ive(order, concentration)) + concentration
+        return order * math.log(concentration) - (order + 1) * math.log(2 * math.pi) - log_bessel
+
+
+def make_proposal(n_features):
+    """Proposal for directions in R^P: from vague to concentrated."""
+    log_uniform = gammaln(n_features / 2) - math.log(2) - n_features / 2 * math.log(math.pi)
+    return Proposal(n_features, tuple(scale * n_features for scale in (1.0, 8.0, 64.0)), float(log_uniform))
+
+
+def _log_weights(residual):
+    return jax.nn.log_softmax(2 * jnp.log(jnp.sum(residual**2, axis=1) + jnp.finfo(residual.dtype).tiny))
+
+
+def _unit(residual):
+    norm = jnp.linalg.norm(residual, axis=1, keepdims=True)
+    return residual / jnp.maximum(norm, jnp.finfo(residual.dtype).tiny)
+
+
+def pull_towards(key, proposal, residual, two_sided):
+    """Concentration times mean direction (P,) of one law of the mixture, given the residual (N, P)."""
+    keys = jax.random.split(key, 4)
+    dtype = residual.dtype
+    sample = jax.random.categorical(keys[0], _log_weights(residual))
+    concentration = jax.random.choice(keys[1], jnp.asarray(proposal.concentrations, dtype))
+    sign = jnp.where(jax.random.bernoulli(keys[2]) & two_sided, -1, 1).astype(dtype)
+    vague = jax.random.uniform(keys[3], dtype=dtype) < UNIFORM_SHARE
+    return jnp.where(vague, 0, sign * concentration) * _unit(residual[sample][None])[0]
+
+
+def log_density_of(direction, proposal, residual, two_sided):
+    """Log density of a direction drawn by way of `pull_towards`."""
+    cosine = _unit(residual) @ direction
+    parts = []
+    for concentration in proposal.concentrations:
+        ahead = concentration * cosine
+        ahead = jnp.logaddexp(ahead, -ahead) - math.log(2) if two_sided else ahead
+        parts.append(ahead + proposal.log_normaliser(concentration))
+    log_mixture = jax.scipy.special.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
+    log_mixture = jax.scipy.special.logsumexp(log_mixture + _log_weights(residual))
+    vague = math.log(UNIFORM_SHARE) + proposal.log_uniform
+    return jnp.logaddexp(vague, math.log1p(-UNIFORM_SHARE) + log_mixture)
+
+
+def put(z, rules, k, accepted, atom, codes, active):
+    """Sites with place ``k`` replaced where ``accepted``."""
+    values = {name: atom[name] for name in ("dictionary", *rules.names)} | {"active": active}
+    placed = {
+        name: z[name].at[k].set(jnp.where(accepted, value, z[name][k]).astype(z[name].dtype))
+        for name, value in values.items()
+    }
+    column = jnp.where(accepted, codes, z["codes"][:, k])
+    return z | placed | {"codes": z["codes"].at[:, k].set(column)}
+
+
+def draw_spare_atoms(key, count, rules, z):
+    """``count`` atoms from the prior: what births propose, but for the direction, and what deaths leave behind."""
+    key_direction, key_rest = jax.random.split(key)
+    directions = jax.random.normal(key_direction, (count, z["dictionary"].shape[1]), z["dictionary"].dtype)
+    atoms = {name: jnp.broadcast_to(z[name][0], (count,)) for name in rules.names}
+    atoms["dictionary"] = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+    nothing, shared = jnp.zeros_like(z["codes"][:, 0]), shared_of(z, rules)
+    keys = jax.random.split(key_rest, count)
+    return jax.vmap(lambda key, atom: rules.draw_atom(key, nothing, False, atom, shared))(keys, atoms)
+
+
+def one_of(key, wanted):
+    """A place chosen evenly among those wanted; any if there is none."""
+    return jax.random.categorical(key, jnp.where(wanted, 0.0, -1e9))
+
+
+def birth_death(key, spare, rules, proposal, two_sided, residual, z):
+    """Try to give birth to an atom, or to let one die, each with probability one half.
+
+    Parameters
+    ----------
+    key : PRNG key
+    spare : dict
+        An atom from the prior.
+    rules : Rules
+    proposal : Proposal
+    two_sided : bool
+        Whether an atom and its negative are the same.
+    residual : array, shape (N, P)
+    z : dict
+
+    Returns
+    -------
+    array, dict, array
+        Residual, sites, and whether the move was accepted.
+    """
+    keys = jax.random.split(key, 6)
+    tau = z["noise_scale"] ** -2
+    shared = shared_of(z, rules)
+    on = z["active"] == 1
+    birth = jax.random.bernoulli(keys[0])
+    wanted = jnp.where(birth, ~on, on)
+    k = one_of(keys[1], wanted)
+    codes = z["codes"][:, k]
+    old = {name: z[name][k] for name in ("dictionary", *rules.names)}
+    without = residual + jnp.outer(codes, old["dictionary"])
+
+    direction = draw_direction(keys[2], pull_towards(keys[3], proposal, without, two_sided))
+    fresh = spare | {"dictionary": direction}
+    atom = {name: jnp.where(birth, fresh[name], old[name]) for name in old}
+    linear = tau * (without @ atom["dictionary"])
+    key_flip, key_codes = jax.random.split(keys[4])
+    atom, log_weight, _ = rules.flip(key_flip, linear, tau, atom, ~birth, shared)
+    others = jnp.sum(on) - jnp.where(birth, 0, 1)
+    log_ratio = (
+        logit(shared["activation_rate"])
+        + log_weight
+        + proposal.log_uniform
+        - log_density_of(atom["dictionary"], proposal, without, two_sided)
+        + jnp.log((len(on) - others) / (others + 1))
+    )
+    log_uniform = jnp.log(jax.random.uniform(keys[5], dtype=linear.dtype))
+    accepted = jnp.any(wanted) & (log_uniform < jnp.where(birth, log_ratio, -log_ratio))
+
+    codes, born = rules.draw_codes(key_codes, linear, tau, atom, shared)
+    new = {name: jnp.where(birth, born[name], spare[name]) for name in old}
+    codes = jnp.where(birth, codes, 0)
+    residual = jnp.where(accepted, without - jnp.outer(codes, new["dictionary"]), residual)
+    return residual, put(z, rules, k, accepted, new, codes, birth), accepted

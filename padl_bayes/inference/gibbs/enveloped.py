@@ -1,0 +1,244 @@
+"""Conditionals of an atom under the l1 + l_inf slab, through its envelope.
+
+Given the envelope t an entry's law is ``exp(-tau / 2 r^2 + linear r - rate_l1 |r|)`` on [-t, t]; its integral I(t) is a
+pair of truncated normals. The envelope is drawn, and the activation decided, with the codes integrated out:
+log p(t | rest) = -rate_linf t + sum_n log I_n(t), which is concave in t. An atom that is to be switched on needs an
+envelope: it is proposed from an interpolation of that density, and the ratio of the two corrects for the difference.
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from padl_bayes.distributions import Envelope, log_normaliser
+from padl_bayes.kernels.slice_sampling import slice_sample
+from padl_bayes.kernels.truncated_normal import invert_box, log_box_mass, uniform_open
+
+from .rules import Rules
+
+GOLDEN_STEPS = 44
+EDGE_STEPS = 28
+DROP = 40.0
+NODES = 32
+
+
+def rules(nonnegative, priors, fixed, n_samples):
+    """Return the `Rules` of the l1 + l_inf slab.
+
+    Parameters
+    ----------
+    nonnegative : bool
+    priors : Hyperpriors
+    fixed : mapping
+        Values of rate_l1 and rate_linf that are not sampled.
+    n_samples : int
+
+    Returns
+    -------
+    Rules
+    """
+
+    def log_mass(linear, tau, envelope, shared):
+        """log p(envelope | rest without codes), up to the slab's normaliser."""
+        entries = _log_integral(linear, tau, shared["rate_l1"], envelope, nonnegative)
+        return jnp.sum(entries) - shared["rate_linf"] * envelope
+
+    def flip(key, linear, tau, atom, active, shared):
+        log_density = partial(_log_envelope, lambda t: log_mass(linear, tau, t, shared))
+        nodes, log_integral = _scan(log_density, _far_end(linear, tau, shared, n_samples))
+        key_segment, key_place = jax.random.split(key)
+        proposed = _draw_interpolated(key_segment, key_place, nodes)
+        v = jnp.where(active, jnp.log(atom["envelope"]), proposed)
+        scale = jnp.log(shared["rate_linf"]) - log_normaliser(
+            shared["rate_l1"], shared["rate_linf"], n_samples, nonnegative
+        )
+        log_weight = scale + log_density(v) - _log_interpolated(v, nodes)
+        return atom | {"envelope": jnp.exp(v)}, log_weight, scale + log_integral
+
+    def draw_codes(key, linear, tau, atom, shared):
+        key_envelope, key_codes = jax.random.split(key)
+        # On the logarithm the width of the slice does not depend on the unit.
+        log_envelope = slice_sample(
+            key_envelope,
+            partial(_log_envelope, lambda t: log_mass(linear, tau, t, shared)),
+            jnp.log(atom["envelope"]),
+            jnp.asarray(4 / n_samples, linear.dtype),
+        )
+        envelope = jnp.exp(log_envelope)
+        codes = _draw_in_box(key_codes, linear, tau, shared["rate_l1"], envelope, nonnegative)
+        return codes, atom | {"envelope": envelope}
+
+    def draw_atom(key, codes, active, atom, shared):
+        return atom
+
+    def draw_shared(key, z):
+        return _draw_rates(key, z, priors, fixed, n_samples, nonnegative)
+
+    return Rules(flip, draw_codes, draw_atom, draw_shared, ("envelope",))
+
+
+def _pieces(linear, tau, rate_l1):
+    """Standardised arguments of the two pieces: on the positive and on the negative side."""
+    sd = jax.lax.rsqrt(tau)
+    return sd, (rate_l1 - linear) * sd, (rate_l1 + linear) * sd
+
+
+def _log_integral(linear, tau, rate_l1, envelope, nonnegative):
+    """log of the integral of ``exp(-tau / 2 r^2 + linear r - rate_l1 |r|)`` over [-envelope, envelope]."""
+    sd, positive, negative = _pieces(linear, tau, rate_l1)
+    width = jnp.broadcast_to(envelope / sd, positive.shape)
+    log_mass = log_box_mass(positive, width)
+    if not nonnegative:
+        log_mass = jnp.logaddexp(log_mass, log_box_mass(negative, width))
+    return log_mass + jnp.log(sd)
+
+
+def _draw_in_box(key, linear, tau, rate_l1, envelope, nonnegative):
+    sd, positive, negative = _pieces(linear, tau, rate_l1)
+    width = jnp.broadcast_to(envelope / sd, positive.shape)
+    uniforms = uniform_open(key, (2, *linear.shape), linear.dtype)
+    if nonnegative:
+        return jnp.minimum(invert_box(positive, width, uniforms[1]) * sd, envelope)
+    log_ratio = log_box_mass(negative, width) - log_box_mass(positive, width)
+    minus = uniforms[0] < jax.nn.sigmoid(log_ratio)
+    size = jnp.minimum(invert_box(jnp.where(minus, negative, positive), width, uniforms[1]) * sd, envelope)
+    return jnp.where(minus, -size, size)
+
+
+def _far_end(linear, tau, shared, n_samples):
+    """An envelope beyond which its log density falls by more than `DROP` below its maximum."""
+    unhindered = (jnp.max(jnp.abs(linear)) + jnp.sqrt(tau) * 12) / tau
+    prior = (n_samples + 12 * math.sqrt(n_samples) + 2 * DROP) / shared["rate_linf"]
+    return jnp.minimum(unhindered + 2 * DROP / shared["rate_linf"], prior + unhindered)
+
+
+class Nodes(NamedTuple):
+    """Increasing log envelopes and their log density."""
+
+    at: jax.Array
+    log_density: jax.Array
+
+
+def _log_envelope(log_mass, v):
+    """Log density of v = log(envelope)."""
+    return log_mass(jnp.exp(v)) + v
+
+
+def _mode(h, low, high):
+    """Golden-section search."""
+    ratio = (math.sqrt(5) - 1) / 2
+
+    def narrow(_, carry):
+        low, high = carry
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        left = h(a) > h(b)
+        return jnp.where(left, low, a), jnp.where(left, b, high)
+
+    low, high = jax.lax.fori_loop(0, GOLDEN_STEPS, narrow, (low, high))
+    return (low + high) / 2
+
+
+def _edge(h, mode, level, direction, furthest):
+    """Distance from the mode at which ``h`` has fallen to ``level``, by bisection on its logarithm."""
+
+    def halve(_, carry):
+        inside, outside = carry
+        middle = (inside + outside) / 2
+        within = h(mode + direction * jnp.exp(middle)) > level
+        return jnp.where(within, middle, inside), jnp.where(within, outside, middle)
+
+    nearest = math.log(1e-7)
+    carry = (jnp.full_like(mode, nearest), jnp.log(furthest))
+    return jnp.exp(jax.lax.fori_loop(0, EDGE_STEPS, halve, carry)[1])
+
+
+def _scan(h, far_end):
+    """Nodes around the mode of a unimodal log density ``h``, and the log of its integral.
+
+    Gauss-Legendre quadrature on either side of the mode, out to where ``h`` has fallen by `DROP`.
+    """
+    high = jnp.log(far_end)
+    mode = _mode(h, high - 30, high)
+    level = h(mode) - DROP
+    gauss, weights = np.polynomial.legendre.leggauss(NODES)
+    gauss, weights = (gauss + 1) / 2, weights / 2
+    ends = _edge(h, mode, level, -1, jnp.full_like(mode, 30)), _edge(h, mode, level, 1, high - mode + 3)
+    left, right = (jnp.asarray(gauss, mode.dtype) * end for end in ends)
+    at = mode + jnp.concatenate([-left[::-1], right])
+    values = jax.lax.map(h, at)
+    shares = jnp.concatenate([weights[::-1] * ends[0], weights * ends[1]])
+    log_integral = jax.scipy.special.logsumexp(values, b=shares)
+    return Nodes(at, values), log_integral
+
+
+def _segments(nodes):
+    """Log mass of each segment of the log-linear interpolation."""
+    slope = jnp.diff(nodes.log_density)
+    steep = jnp.abs(slope) > 1e-3
+    safe = jnp.where(steep, slope, 1)
+    mean = jnp.where(steep, jnp.expm1(safe) / safe, 1 + slope / 2)
+    return nodes.log_density[:-1] + jnp.log(mean) + jnp.log(jnp.diff(nodes.at))
+
+
+def _draw_interpolated(key_segment, key_place, nodes):
+    """Draw from the log-linear interpolation between the nodes."""
+    i = jax.random.categorical(key_segment, _segments(nodes))
+    slope = jnp.diff(nodes.log_density)[i]
+    uniform = uniform_open(key_place, (), slope.dtype)
+    steep = jnp.abs(slope) > 1e-3
+    safe = jnp.where(steep, slope, 1)
+    tilted = jnp.log1p(uniform * jnp.expm1(safe)) / safe
+    # To first order in the slope.
+    level = uniform * (1 - slope * (1 - uniform) / 2)
+    share = jnp.clip(jnp.where(steep, tilted, level), 0, 1)
+    return nodes.at[i] + share * (nodes.at[i + 1] - nodes.at[i])
+
+
+def _log_interpolated(v, nodes):
+    """Log density of `_draw_interpolated`."""
+    inside = (v >= nodes.at[0]) & (v <= nodes.at[-1])
+    height = jnp.interp(v, nodes.at, nodes.log_density)
+    return jnp.where(inside, height - jax.scipy.special.logsumexp(_segments(nodes)), -jnp.inf)
+
+
+def _draw_rates(key, z, priors, fixed, n_samples, nonnegative):
+    """(rate_l1, rate_linf) by slices given the codes of active atoms, then all envelopes anew.
+
+    The rates are drawn with the envelopes integrated out, so that every envelope must be redrawn afterwards.
+    """
+    dtype = z["codes"].dtype
+    on = z["active"].astype(dtype)
+    sizes = jnp.abs(z["codes"])
+    l1 = jnp.sum(on * sizes.sum(axis=0))
+    linf = jnp.sum(on * sizes.max(axis=0))
+    count = jnp.sum(on)
+
+    def log_density(log_l1, log_linf):
+        rate_l1, rate_linf = jnp.exp(log_l1), jnp.exp(log_linf)
+        prior = priors.rate_l1[0] * log_l1 - priors.rate_l1[1] * rate_l1
+        prior += priors.rate_linf[0] * log_linf - priors.rate_linf[1] * rate_linf
+        log_z = log_normaliser(rate_l1, rate_linf, n_samples, nonnegative)
+        return prior - rate_l1 * l1 - rate_linf * linf - count * log_z
+
+    rates = {"rate_l1": jnp.log(z["rate_l1"]), "rate_linf": jnp.log(z["rate_linf"])}
+    key_rates, key_active, key_inactive = jax.random.split(key, 3)
+    width = jnp.asarray(1.0, dtype)
+    for round_key in jax.random.split(key_rates, 2):
+        key_l1, key_linf = jax.random.split(round_key)
+        if "rate_l1" not in fixed:
+            rates["rate_l1"] = slice_sample(
+                key_l1, lambda v: log_density(v, rates["rate_linf"]), rates["rate_l1"], width
+            )
+        if "rate_linf" not in fixed:
+            rates["rate_linf"] = slice_sample(
+                key_linf, lambda v: log_density(rates["rate_l1"], v), rates["rate_linf"], width
+            )
+    drawn = {name: jnp.exp(value) for name, value in rates.items() if name not in fixed}
+    z = z | drawn
+    excess = jax.random.exponential(key_active, on.shape, dtype) / z["rate_linf"]
+    prior = Envelope(z["rate_l1"], z["rate_linf"], n_samples).sample(key_inactive, on.shape)
+    return z | {"envelope": jnp.where(z["active"] == 1, sizes.max(axis=0) + excess, prior)}

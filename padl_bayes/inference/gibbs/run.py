@@ -1,0 +1,236 @@
+"""Chains of the Gibbs sampler in chunks, so that codes need not be kept: their moments are taken on the way."""
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from padl_bayes._memory import check_fits
+from padl_bayes._precision import precision_of
+from padl_bayes._validation import (
+    check_array,
+    check_choice,
+    check_count,
+    check_dictionary,
+    check_scalar,
+    check_training_data,
+)
+from padl_bayes.alignment import Alignment
+from padl_bayes.progress import draw_progress
+
+from .chains import CHUNK, Chains
+from .draws import Draws
+from .kernel import Gibbs
+from .start import start_of
+
+CHUNK_BYTES = 2**27
+_REMEDY = (
+    "keep moments of the codes, fewer draws (num_samples, thinning, num_chains), or fewer samples or atoms"
+)
+_SCALARS = ("noise_scale", "activation_rate", "rate_l1", "rate_linf")
+
+
+class GibbsDraws(NamedTuple):
+    """Draws of `sample_gibbs`, ready for `padl_bayes.arviz_io.to_arviz`.
+
+    Attributes
+    ----------
+    samples : dict of str to ndarray
+        Draws (chain, draw, ...) as they came, not aligned: what was not fixed of activation_rate, noise_scale,
+        dictionary (..., K, P), usage and rate, or rate_l1, rate_linf and envelope (..., K); active, activation_prob
+        (..., K), num_active; codes (..., N, K) if kept.
+    sample_stats : dict of str to ndarray
+        (chain, draw): ``lp``, the log joint density of the program, and ``move_acceptance``, the share of the moves on
+        the number of atoms that were accepted.
+    codes_moments : dict of str to ndarray
+        mean, sd and p_used (N, K) of the codes in the labels of ``alignment``.
+    alignment : Alignment
+        Of all draws to one reference: the fit's atoms, or those of the first chain after its warm-up.
+    state : GibbsState
+        Where the chains are, to go on from.
+    wall_time : float
+        Seconds, compilation included.
+    random_state : int
+    settings : dict
+        What was asked for, as text and numbers.
+    """
+
+    samples: dict
+    sample_stats: dict
+    codes_moments: dict
+    alignment: Alignment
+    state: Any
+    wall_time: float
+    random_state: int
+    settings: dict
+
+
+def gibbs_nbytes(
+    n_samples, n_features, n_atoms, n_draws, n_chains=1, *, keep_codes="moments", dtype=np.float64
+):
+    """Estimate the bytes that `sample_gibbs` needs: draws, an aligned copy of them, one chunk, and the states.
+
+    Parameters
+    ----------
+    n_samples, n_features, n_atoms : int
+        N, P, K.
+    n_draws, n_chains : int
+        Draws kept of a chain, and chains.
+    keep_codes : {"moments", "draws"}
+    dtype : dtype
+
+    Returns
+    -------
+    int
+    """
+    table = n_samples * n_atoms
+    position = n_atoms * (n_features + 6) + 8 + (table if keep_codes == "draws" else 0)
+    chunk = min(n_draws, _chunk(n_samples, n_atoms, n_chains, dtype))
+    working = n_chains * (2 * chunk * table + 6 * table + 4 * n_samples * n_features) + 3 * table
+    return np.dtype(dtype).itemsize * (2 * n_chains * n_draws * position + working)
+
+
+def _chunk(n_samples, n_atoms, n_chains, dtype):
+    """Draws in a chunk."""
+    each = max(1, n_samples * n_atoms * n_chains * np.dtype(dtype).itemsize)
+    return int(np.clip(CHUNK_BYTES // each, 1, CHUNK))
+
+
+def sample_gibbs(
+    X,
+    n_atoms=None,
+    *,
+    slab="bernoulli_laplace",
+    nonnegative=False,
+    init=None,
+    mask=None,
+    fixed=None,
+    hyperpriors=None,
+    num_warmup=500,
+    num_samples=500,
+    num_chains=4,
+    thinning=1,
+    keep_codes="moments",
+    random_state=0,
+    resume=None,
+    progress=False,
+    max_bytes=None,
+):
+    """Sample the posterior of `models.padl` with the Gibbs sampler `Gibbs`.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, P)
+        float64 data are sampled in double precision.
+    n_atoms : int, optional
+        Upper bound K on the number of atoms; not needed with a fixed dictionary. Default with ``init``: a quarter
+        more than it has, at least 8 more.
+    slab : {"bernoulli_laplace", "bernoulli_gaussian", "l1linf"}
+    nonnegative : bool
+        Codes >= 0.
+    init : object, optional
+        A fit to start all chains from, with attributes dictionary, codes and noise_scale. Without it every chain
+        starts at random with a number of active atoms of its own, which costs warm-up but is what R-hat needs:
+        chains that start together agree whether or not they have seen all of the posterior.
+    mask : array_like of bool, shape (N, P), optional
+        True where an entry was observed.
+    fixed : mapping of str to array_like, optional
+        Values of sites that are not to be sampled, see `Gibbs`.
+    hyperpriors : Hyperpriors, optional
+    num_warmup, num_samples, num_chains, thinning : int
+        Every ``thinning``-th of ``num_samples`` sweeps of a chain is kept.
+    keep_codes : {"moments", "draws"}
+        Keep mean, sd and P(used) of each code, or every draw of it too.
+    random_state : int
+    resume : GibbsDraws, optional
+        Go on where these draws ended, without warm-up; the draws to come are those of one longer run.
+    progress : bool
+        Show a progress bar.
+    max_bytes : int, optional
+        Largest memory to use. Default: what is available.
+
+    Returns
+    -------
+    GibbsDraws
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input, an ``init`` of other sizes, a name in ``fixed`` that the program does not have, or draws that do
+        not fit in memory, with the number and what to do.
+
+    Notes
+    -----
+    Chains run side by side on one device; with several devices and a number of chains that they divide, each device
+    has its share. What a chain draws depends on neither.
+    """
+    started = time.perf_counter()
+    X, mask = check_training_data(X, mask)
+    counts = dict(num_samples=num_samples, num_chains=num_chains, thinning=thinning)
+    counts = {name: check_count(value, name) for name, value in counts.items()}
+    counts["num_warmup"] = 0 if resume is not None else check_count(num_warmup, "num_warmup", minimum=0)
+    check_choice(keep_codes, "keep_codes", ("moments", "draws"))
+    if thinning > num_samples:
+        raise ValueError(f"thinning must be at most num_samples = {num_samples}, found {thinning}")
+    fixed = _check_fixed(fixed, X)
+    start = None if init is None else start_of(init, X, slab)
+    n_atoms = _n_atoms(n_atoms, start, fixed)
+    kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed, hyperpriors=hyperpriors)
+    nbytes = gibbs_nbytes(
+        *X.shape, n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
+    )
+    check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
+    with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as advance:
+        chains = Chains(kernel, X, mask, num_chains)
+        state = chains.start(random_state, start) if resume is None else resume.state
+        state = chains.warm_up(state, counts["num_warmup"], advance)
+        reference = _reference(init, state) if resume is None else resume.alignment.reference
+        draws = Draws(kernel, reference, keep_codes)
+        chunk = _chunk(*X.shape[:1], n_atoms, num_chains, X.dtype)
+        left = num_samples // thinning
+        while left:
+            state, drawn = chains.collect(state, min(chunk, left), thinning, advance)
+            draws.add(drawn, fixed)
+            left -= min(chunk, left)
+        state = jax.device_get(state)
+    settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
+    return GibbsDraws(*draws.result(), state, time.perf_counter() - started, random_state, settings | counts)
+
+
+def _check_fixed(fixed, X):
+    fixed = dict(fixed or {})
+    for name, value in fixed.items():
+        if name == "dictionary":
+            fixed[name] = check_dictionary(value, n_features=X.shape[1])
+        elif name in _SCALARS or np.ndim(value) == 0:
+            fixed[name] = check_scalar(value, name, strict=True)
+        else:
+            fixed[name] = check_array(value, name, ("K",))
+    return fixed
+
+
+def _n_atoms(n_atoms, start, fixed):
+    found = None if start is None else len(start["dictionary"])
+    if "dictionary" in fixed:
+        wanted = len(fixed["dictionary"])
+        if n_atoms not in (None, wanted):
+            raise ValueError(f"n_atoms must agree with the fixed dictionary, {wanted}, found {n_atoms}")
+        return wanted
+    if n_atoms is not None:
+        if check_count(n_atoms, "n_atoms") < (found or 1):
+            raise ValueError(f"n_atoms must be at least the {found} atoms of init, found {n_atoms}")
+        return n_atoms
+    if found is None:
+        raise ValueError("n_atoms must be given where neither init nor a fixed dictionary tells it")
+    return found + max(8, found // 4)
+
+
+def _reference(init, state):
+    """Atoms whose order the labels follow."""
+    if init is not None and len(init.dictionary):
+        return np.asarray(init.dictionary)
+    if "dictionary" not in state.z:
+        return None
+    on = np.asarray(state.z["active"][0]) == 1
+    return np.asarray(state.z["dictionary"][0])[on] if on.any() else None

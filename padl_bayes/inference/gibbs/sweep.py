@@ -1,0 +1,111 @@
+"""One Gibbs sweep over the atoms, and the conditionals of the noise and of the rate of activation.
+
+Missing entries are drawn anew at the start of each sweep, so that every conditional sees complete data.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from padl_bayes.kernels.slice_sampling import slice_sample
+from padl_bayes.kernels.von_mises_fisher import draw_direction
+
+PER_ATOM = ("dictionary", "active", "codes", "activation_prob")
+
+
+def logit(probability):
+    """Log odds."""
+    return jnp.log(probability) - jnp.log1p(-probability)
+
+
+def residual_of(key, X, mask, z):
+    """Residual (N, P) of the completed data: a missing entry's is a draw of the noise."""
+    on = z["codes"] * z["active"]
+    residual = X - on @ z["dictionary"]
+    if mask is None:
+        return residual
+    return jnp.where(mask, residual, z["noise_scale"] * jax.random.normal(key, X.shape, X.dtype))
+
+
+def shared_of(z, rules):
+    """What all atoms share."""
+    return {name: value for name, value in z.items() if name not in (*PER_ATOM, *rules.names)}
+
+
+def _update_atom(rules, fixed, tau, shared, residual, inputs):
+    """Activation with the codes integrated out, then codes, the slab's own and the direction."""
+    key, atom, active, codes = inputs
+    keys = jax.random.split(key, 5)
+    without = residual + jnp.outer(codes, atom["dictionary"])
+    linear = tau * (without @ atom["dictionary"])
+    proposed, log_weight, log_odds = rules.flip(keys[0], linear, tau, atom, active == 1, shared)
+    prior = logit(shared["activation_rate"])
+    uphill = jnp.where(active == 1, -1, 1) * (prior + log_weight)
+    flipped = jnp.log(jax.random.uniform(keys[1], dtype=linear.dtype)) < uphill
+    on = (active == 1) ^ flipped
+    codes, drawn = rules.draw_codes(keys[2], linear, tau, proposed, shared)
+    codes = jnp.where(on, codes, 0)
+    atom = rules.draw_atom(keys[3], codes, on, drawn, shared)
+    if "dictionary" not in fixed:
+        # Without codes there is no pull: the direction comes from its prior.
+        atom["dictionary"] = draw_direction(keys[4], tau * (codes @ without))
+    residual = without - jnp.outer(codes, atom["dictionary"])
+    return residual, (atom, on.astype(active.dtype), codes, jax.nn.sigmoid(prior + log_odds))
+
+
+def sweep_atoms(key, rules, fixed, residual, z):
+    """Update all atoms in turn.
+
+    Parameters
+    ----------
+    key : PRNG key
+    rules : Rules
+    fixed : mapping
+        Names of what is not sampled.
+    residual : array, shape (N, P)
+    z : dict
+        Values of all sites.
+
+    Returns
+    -------
+    array, dict
+        The residual and the sites.
+    """
+    tau = z["noise_scale"] ** -2
+    shared = shared_of(z, rules)
+    atoms = {name: z[name] for name in ("dictionary", *rules.names)}
+    keys = jax.random.split(key, len(z["active"]))
+    inputs = (keys, atoms, z["active"], z["codes"].T)
+
+    def step(residual, one):
+        return _update_atom(rules, fixed, tau, shared, residual, one)
+
+    residual, (atoms, active, codes, probability) = jax.lax.scan(step, residual, inputs)
+    return residual, z | atoms | {"active": active, "codes": codes.T, "activation_prob": probability}
+
+
+def draw_activation_rate(key, priors, fixed, z):
+    """Beta given how many atoms are active."""
+    if "activation_rate" in fixed:
+        return z
+    a, b = priors.activation_rate
+    count = jnp.sum(z["active"])
+    dtype = z["codes"].dtype
+    drawn = jax.random.beta(key, a + count, b + len(z["active"]) - count, dtype=dtype)
+    eps = jnp.finfo(dtype)
+    return z | {"activation_rate": jnp.clip(drawn, eps.tiny, 1 - eps.epsneg)}
+
+
+def draw_noise_scale(key, priors, fixed, residual, z):
+    """Slice in log sigma: ``sigma^-M exp(-S / 2 sigma^2)`` times the half-normal prior."""
+    if "noise_scale" in fixed:
+        return z
+    energy = jnp.sum(residual**2)
+
+    def log_density(v):
+        precision = jnp.exp(-2 * v)
+        return (1 - residual.size) * v - 0.5 * energy * precision - 0.5 / (precision * priors.noise_scale**2)
+
+    # The scale is known to one part in sqrt(2 M).
+    width = jnp.asarray(3 / (2 * residual.size) ** 0.5, residual.dtype)
+    drawn = slice_sample(key, log_density, jnp.log(z["noise_scale"]), width)
+    return z | {"noise_scale": jnp.exp(drawn)}

@@ -1,0 +1,137 @@
+"""Exact draws from, and masses of, normals cut to an interval [0, width], by inversion without cancellation.
+
+A law here has density proportional to ``exp(-u z - z^2 / 2)`` on [0, width]: a unit-variance normal with mean -u. The
+survival function is inverted by Newton's method on its logarithm, whose terms are Mills ratios: a draw far out in the
+tail keeps its relative precision.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import log_ndtr, ndtr, ndtri
+
+from .special import mills_excess
+
+_HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
+
+
+def _log_mills(x):
+    """Logarithm of the integral of ``exp(-x z - z^2 / 2)`` over z > 0, for x >= 0."""
+    return -jnp.log(x + mills_excess(x))
+
+
+def _log_survival(u, z):
+    """log P(Z > z) for the uncut law with u >= 0."""
+    return -z * (u + z / 2) + _log_mills(u + z) - _log_mills(u)
+
+
+def _invert(u, log_survival):
+    """The z >= 0 with log P(Z > z) = ``log_survival`` <= 0, for u >= 0.
+
+    The function is concave and decreasing, so Newton's method from the right of the root falls to it; the start
+    inverts ``exp(-u z - z^2 / 2)``, which is larger than the survival function.
+    """
+    steps = 7 if u.dtype == np.float64 else 5
+    twice = -2 * log_survival
+    z = twice / (u + jnp.sqrt(u * u + twice) + jnp.finfo(u.dtype).tiny)
+
+    def step(_, z):
+        hazard = u + z + mills_excess(u + z)
+        return jnp.maximum(z + (_log_survival(u, z) - log_survival) / hazard, 0)
+
+    return jax.lax.fori_loop(0, steps, step, z)
+
+
+def uniform_open(key, shape, dtype):
+    """Uniform draws that are never 0 or 1."""
+    eps = float(jnp.finfo(dtype).eps)
+    return jax.random.uniform(key, shape, dtype, minval=eps / 2, maxval=1 - eps / 2)
+
+
+def invert_above(u, uniform):
+    """Draw of the law on z > 0.
+
+    Parameters
+    ----------
+    u : array
+        Minus the mean, of either sign.
+    uniform : array
+        Uniform on (0, 1), of the same shape and type.
+
+    Returns
+    -------
+    array
+    """
+    tail = _invert(jnp.maximum(u, 0), jnp.log(uniform))
+    # The mean is inside: the upper tail probability is well scaled, and -u is added, not subtracted from its like.
+    body = -ndtri(uniform * ndtr(-jnp.minimum(u, 0))) - u
+    return jnp.where(u >= 0, tail, jnp.maximum(body, 0))
+
+
+def _log_kept(u, width):
+    """log P(Z < width) for the uncut law with u >= 0."""
+    return jnp.log(-jnp.expm1(_log_survival(u, width)))
+
+
+def log_box_mass(u, width):
+    """Logarithm of the integral of ``exp(-u z - z^2 / 2)`` over [0, width].
+
+    Parameters
+    ----------
+    u : array
+        Minus the mean, of either sign.
+    width : array
+        Positive.
+
+    Returns
+    -------
+    array
+    """
+    above, beyond = u >= 0, u + width <= 0
+    # A mean beyond the upper end is the mirror image of one below zero.
+    near = jnp.where(above, u, jnp.where(beyond, -(u + width), 0))
+    tail = _log_mills(near) + _log_kept(near, width)
+    tail = jnp.where(beyond, tail - width * (u + width / 2), tail)
+    inside = jnp.where(above | beyond, -width / 2, u)
+    low, high = log_ndtr(inside), log_ndtr(inside + width)
+    body = high + jnp.log(-jnp.expm1(low - high)) + inside * inside / 2 + _HALF_LOG_2_PI
+    wide = jnp.where(above | beyond, tail, body)
+    middle = u + width / 2
+    narrow = width * jnp.maximum(jnp.abs(middle), 1) < (0.03 if u.dtype == np.float64 else 0.3)
+    return jnp.where(narrow, _log_narrow_mass(middle, width), wide)
+
+
+def _log_narrow_mass(middle, width):
+    """The same by Taylor's series about the middle, where differences of survival functions cancel."""
+    square, half = middle * middle, width * width / 4
+    series = half * (square - 1) / 6 + half * half * (square * (square - 6) + 3) / 120
+    return jnp.log(width) - width * middle / 2 + half / 2 + jnp.log1p(series)
+
+
+def invert_box(u, width, uniform):
+    """Draw of the law on [0, width].
+
+    Parameters
+    ----------
+    u : array
+        Minus the mean, of either sign.
+    width : array
+        Positive.
+    uniform : array
+        Uniform on (0, 1), of the same shape and type.
+
+    Returns
+    -------
+    array
+    """
+    above, beyond = u >= 0, u + width <= 0
+    near = jnp.where(above, u, jnp.where(beyond, -(u + width), 0))
+    rising = jnp.where(beyond, 1 - uniform, uniform)
+    tail = _invert(near, jnp.log1p(rising * jnp.expm1(_log_survival(near, width))))
+    tail = jnp.where(beyond, width - tail, tail)
+    inside = jnp.where(above | beyond, -width / 2, u)
+    high, low = ndtr(-inside), ndtr(-(inside + width))
+    body = -ndtri(high - uniform * (high - low)) - u
+    return jnp.clip(jnp.where(above | beyond, tail, body), 0, width)
