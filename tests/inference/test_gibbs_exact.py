@@ -51,7 +51,7 @@ TWO_LEVEL_PROBLEMS = {
     "everything": Problem(PLANE, {}, 1),
     "direction, missing entry": Problem(PLANE, dict(noise_scale=0.5, rate=1.2), 1, GAPS[:, :2]),
     "two directions": Problem(PLANE[:2], dict(noise_scale=0.5, rate=1.2), 2),
-    "two sharp directions": Problem(PLANE, dict(noise_scale=0.3, rate=1.2, usage=0.6), 2),
+    "two sharp directions": Problem(PLANE, dict(noise_scale=0.4, rate=1.2, usage=0.6), 2),
 }
 RATES = dict(rate_l1=1.0, rate_linf=0.8)
 DENSE_PROBLEMS = {
