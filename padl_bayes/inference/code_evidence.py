@@ -234,7 +234,8 @@ def log_weights(key, rows, proposals, codes):
     """log p(x, r) / q(r) (n, S), q the equal mixture of the proposals."""
     fit = jnp.einsum("nk,nsk->ns", rows.linear, codes)
     fit = fit - 0.5 * jnp.sum(jnp.einsum("nsk,nkj->nsj", codes, rows.quadratic) * codes, axis=-1)
-    densities = jnp.stack([_log_proposal(key, proposal, codes) for proposal in proposals])
+    stacked = jax.tree.map(lambda *tables: jnp.stack(tables), *proposals)
+    densities = jax.lax.map(lambda proposal: _log_proposal(key, proposal, codes), stacked)
     return rows.constant[:, None] + fit - logsumexp(densities, axis=0) + math.log(len(proposals))
 
 
