@@ -13,6 +13,7 @@ from numpyro.infer import Trace_ELBO
 from padl_bayes.inference._guides import Known, Spec, guide_of, program_of
 
 _WINDOW = 200
+_EPOCHS = 20
 _COOLING = (1.0, 0.3, 0.1)
 
 
@@ -45,8 +46,10 @@ def climb(key, task, params, report):
     n_samples = task.spec.n_samples
     visits = jnp.zeros(n_samples, task.data[0].dtype)
     state = _State(adam.init(shared)[1], adam.init(local)[1], shared, local, visits)
-    length = max(_WINDOW, -(-n_samples // task.batch_size))
-    trace, stage, fresh = [], 0, []
+    per_epoch = n_samples // task.batch_size
+    length = per_epoch * max(-(-_WINDOW // per_epoch), _EPOCHS)
+    trace, stage = [], 0
+    fresh: list[np.ndarray] = []
     for first in range(0, task.num_steps, length):
         key, window_key = random.split(key)
         n_steps = min(length, task.num_steps - first)
@@ -61,8 +64,11 @@ def climb(key, task, params, report):
             step = first + int(np.argmin(np.isfinite(elbo))) + 1
             status = f"stopped at step {step}, where the ELBO is not finite; lower learning_rate"
             return (before.mean_shared, before.mean_local), np.concatenate(trace), False, status
-        fresh = [*fresh[-1:], elbo]
-        if len(fresh) == 2 and n_steps == length and _rise(*fresh) < task.tol:
+        if n_steps < length:
+            break
+        # an epoch visits all samples, so that which of them a batch holds adds no noise to its mean
+        fresh = [*fresh[-1:], elbo.reshape(-1, per_epoch).mean(1)]
+        if len(fresh) == 2 and _rise(*fresh) < task.tol:
             stage, fresh = stage + 1, []
             if stage == len(_COOLING):
                 break
@@ -83,7 +89,7 @@ def negative_elbo(params, key, spec, known, X, mask):
 
 
 def _rise(earlier, later):
-    """Difference of two windows' means in standard errors, steps being independent draws."""
+    """Difference of two windows' means in standard errors, epochs being independent draws."""
     error = np.sqrt(earlier.var(ddof=1) / len(earlier) + later.var(ddof=1) / len(later))
     return (later.mean() - earlier.mean()) / max(error, np.finfo(earlier.dtype).tiny)
 

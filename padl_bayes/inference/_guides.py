@@ -1,8 +1,8 @@
 """Programs and guides of variational inference: given the globals, samples are independent in both.
 
-The guide is a normal law of all globals together, then one of each sample's codes given the globals::
+The guide is a normal law of each global, then one of each sample's codes given the globals::
 
-    (log noise_scale, log rates, log envelope, directions) ~ Normal(loc, scale (I + factor factor') scale)
+    (log noise_scale, log rates, log envelope, directions) ~ Normal(loc, diag(scale)^2)
     w_n = loc_n + (X_n - loc_n D) D' (D D' + ridge I)^-1 + noise_scale scale_n * (L eps_n),  eps_n ~ Normal(0, I)
     codes_n = w_n, clipped smoothly to the bounds that a code has
 
@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jax import random
 from numpyro.primitives import Messenger
 
 from padl_bayes.distributions import Envelope
@@ -43,8 +42,6 @@ class Spec(NamedTuple):
     nonnegative : bool
     n_samples, n_features, n_atoms : int
         N, P, K of all the data, of which a call may show a batch.
-    rank : int
-        Columns of the globals' factor.
     """
 
     model: str
@@ -52,7 +49,6 @@ class Spec(NamedTuple):
     n_samples: int
     n_features: int
     n_atoms: int
-    rank: int
 
 
 class Known(NamedTuple):
@@ -77,18 +73,16 @@ class Known(NamedTuple):
 
 def positive_sites(spec, fixed):
     """Names and shapes of the positive globals that are learned."""
-    shapes = dict.fromkeys(("noise_scale", *RATES[spec.model]), ())
+    shapes: dict[str, tuple[int, ...]] = {name: () for name in ("noise_scale", *RATES[spec.model])}
     shapes |= {"envelope": (spec.n_atoms,)} if spec.model == "l1linf" else {}
     return {name: shape for name, shape in shapes.items() if name not in fixed}
 
 
-def first_params(key, spec, fixed, start):
+def first_params(spec, fixed, start):
     """Return the guide's parameters, shared and per sample, centred at ``start``.
 
     Parameters
     ----------
-    key : key
-        Of the small numbers that the factor starts from: at zero it would stay there.
     spec : Spec
     fixed : mapping
     start : mapping of str to ndarray
@@ -97,7 +91,7 @@ def first_params(key, spec, fixed, start):
     Returns
     -------
     tuple of dict
-        globals_loc, globals_log_scale (G,), globals_factor (G, rank), codes_factor (K, K), codes_log_ridge;
+        globals_loc, globals_log_scale (G,), codes_factor (K, K), codes_log_ridge;
         and codes_loc, codes_log_scale (N, K).
     """
     codes, noise_scale = start["codes"], start["noise_scale"]
@@ -108,11 +102,9 @@ def first_params(key, spec, fixed, start):
         angle = noise_scale / np.sqrt(np.square(codes).sum(0) + noise_scale**2)
         loc.append(np.zeros(spec.n_atoms * (spec.n_features - 1)))
         scale.append(np.repeat(angle / 2, spec.n_features - 1))
-    loc, scale = (np.concatenate([*parts, []]) for parts in (loc, scale))
     shared = dict(
-        globals_loc=loc,
-        globals_log_scale=np.log(scale),
-        globals_factor=_SCALE * random.normal(key, (len(loc), spec.rank)),
+        globals_loc=np.concatenate([*loc, []]),
+        globals_log_scale=np.log(np.concatenate([*scale, []])),
         codes_factor=np.zeros((spec.n_atoms, spec.n_atoms)),
         codes_log_ridge=np.log(_RIDGE),
     )
@@ -170,11 +162,9 @@ def guide_of(spec, known):
 
 def _draw_globals(spec, known):
     loc, scale = numpyro.param("globals_loc"), jnp.exp(numpyro.param("globals_log_scale"))
-    factor = scale[:, None] * numpyro.param("globals_factor")
     if loc.size == 0:
         return {}
-    law = dist.LowRankMultivariateNormal(loc, factor, jnp.square(scale))
-    rest = numpyro.sample("globals", law, infer={"is_auxiliary": True})
+    rest = numpyro.sample("globals", dist.Normal(loc, scale).to_event(1), infer={"is_auxiliary": True})
     values = {}
     for name, shape in positive_sites(spec, known.fixed).items():
         size = math.prod(shape)
@@ -193,12 +183,15 @@ def _draw_atoms(free, anchor):
     atoms = _reflect(ball, anchor)
     n_features = anchor.shape[-1]
     with numpyro.plate("atom", anchor.shape[0], dim=-1):
-        square = numpyro.sample("square_norm", dist.Chi2(n_features), infer={"is_auxiliary": True})
-        # of (square norm, coordinates) against the vector
+        # only its length counts, and that with its own density
+        law = dist.Normal(jnp.zeros(n_features)).to_event(1).mask(False)
+        square = jnp.square(numpyro.sample("length", law, infer={"is_auxiliary": True})).sum(-1)
+        # of (square length, coordinates) against the vector
         log_slope = (n_features / 2 - 1) * jnp.log(square) - jnp.log(2.0)
         log_slope += sphere.log_abs_det_jacobian(free, ball)
+        log_density = dist.Chi2(n_features).log_prob(square) - log_slope
         value = jnp.sqrt(square)[:, None] * atoms
-        numpyro.sample("dictionary_normal", dist.Delta(value, -log_slope, event_dim=1))
+        numpyro.sample("dictionary_normal", dist.Delta(value, log_density, event_dim=1))
     return atoms
 
 

@@ -33,7 +33,6 @@ from padl_bayes.inference.nuts import _check_fixed, _n_atoms, _start
 from padl_bayes.models import hyperpriors_from
 
 _REMEDY = "keep fewer draws (num_draws), or fewer samples or atoms"
-_RANK = 8
 _FEWEST = 30
 
 
@@ -125,9 +124,9 @@ def fit_svi(
     learning_rate : float
         Of Adam; brought down to a tenth of it where the ELBO no longer rises.
     tol : float
-        The ELBO rises no more where its means over two successive windows (200 steps, or an epoch if that is
-        longer) differ by less than ``tol`` standard errors. The result is the mean of the parameters over the
-        last window.
+        The ELBO rises no more where its means over two successive windows (of 200 steps, or 20 epochs if that
+        is longer) differ by less than ``tol`` standard errors of the means of epochs. The result is the mean
+        of the parameters over the last window.
     num_draws : int
         Draws of the fitted guide.
     random_state : int
@@ -153,32 +152,31 @@ def fit_svi(
     """
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
+    n_samples, n_features = X.shape
     check_choice(model, "model", tuple(RATES))
     num_steps, num_draws = check_count(num_steps, "num_steps"), check_count(num_draws, "num_draws")
-    batch_size = X.shape[0] if batch_size is None else min(check_count(batch_size, "batch_size"), X.shape[0])
+    batch_size = n_samples if batch_size is None else min(check_count(batch_size, "batch_size"), n_samples)
     learning_rate = check_scalar(learning_rate, "learning_rate", strict=True)
     tol = check_scalar(tol, "tol")
     random_state = check_count(random_state, "random_state", minimum=0)
     fixed = _check_fixed(fixed, model)
-    start = None if init is None else _start(init, X, model, nonnegative)
-    n_atoms = _n_atoms(n_atoms, start, fixed)
-    nbytes = svi_nbytes(*X.shape, n_atoms, num_draws, batch_size=batch_size, dtype=X.dtype)
+    start = {} if init is None else _start(init, X, model, nonnegative)
+    n_atoms = _n_atoms(n_atoms, start or None, fixed)
+    nbytes = svi_nbytes(n_samples, n_features, n_atoms, num_draws, batch_size=batch_size, dtype=X.dtype)
     check_fits(nbytes, "SVI with these draws", _REMEDY, limit=max_bytes)
     if init is None:
         init = _first_fit(X, n_atoms, nonnegative, fixed, random_state)
         start = _start(init, X, model, nonnegative)
-    spec = Spec(model, bool(nonnegative), *X.shape, n_atoms, _RANK)
+    spec = Spec(model, bool(nonnegative), n_samples, n_features, n_atoms)
     settings = dict(model=model, nonnegative=spec.nonnegative, n_atoms=n_atoms, fixed=sorted(fixed))
     settings |= dict(batch_size=batch_size, num_steps=num_steps, learning_rate=learning_rate, tol=tol)
-    start = {name: value for name, (value, _) in start.items()}
+    values = {name: value for name, (value, _) in start.items()}
     with precision_of(X), _progress(progress, num_steps) as report:
-        known = _known(X, mask, fixed, hyperpriors, init.dictionary, start["noise_scale"])
+        known = _known(X, mask, fixed, hyperpriors, init.dictionary, values["noise_scale"])
         data = jnp.asarray(X), None if mask is None else jnp.asarray(mask)
         task = Task(spec, known, data, batch_size, num_steps, learning_rate, tol)
-        start_key, key, draw_key = random.split(random.key(random_state), 3)
-        params, elbo, converged, status = climb(
-            key, task, first_params(start_key, spec, fixed, start), report
-        )
+        key, draw_key = random.split(random.key(random_state))
+        params, elbo, converged, status = climb(key, task, first_params(spec, fixed, values), report)
         keys = random.split(draw_key, num_draws)
         samples, stats = jax.tree.map(np.asarray, draw_guide(spec, known, data, params, keys))
     k = pareto_k(stats["log_weight"][0])
@@ -205,7 +203,7 @@ def svi_nbytes(n_samples, n_features, n_atoms, n_draws, *, batch_size=None, dtyp
     batch_size = n_samples if batch_size is None else batch_size
     globals_size = n_atoms * (n_features + 1) + 4
     # parameters, two moments, gradient, mean, and the state before the window
-    parameters = 8 * (2 * n_samples * n_atoms + (_RANK + 2) * globals_size + n_atoms**2)
+    parameters = 8 * (2 * n_samples * n_atoms + 2 * globals_size + n_atoms**2)
     # a draw visits all samples
     working = 10 * max(batch_size, n_samples if n_draws else 0) * (n_atoms + n_features)
     draws = 2 * n_draws * (n_samples * n_atoms + globals_size)
@@ -279,8 +277,8 @@ def draw_guide(spec, known, data, params, keys):
 
 def _known(X, mask, fixed, hyperpriors, anchor, unit):
     hyperpriors = hyperpriors_from(X, slab="l1linf", mask=mask) if hyperpriors is None else hyperpriors
-    known = Known(fixed, hyperpriors, np.asarray(anchor), unit)
-    return jax.tree.map(lambda value: jnp.asarray(value, X.dtype), known)
+    numbers = fixed, hyperpriors, np.asarray(anchor), unit
+    return Known(*jax.tree.map(lambda value: jnp.asarray(value, X.dtype), numbers))
 
 
 def _first_fit(X, n_atoms, nonnegative, fixed, random_state):
