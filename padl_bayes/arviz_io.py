@@ -291,8 +291,8 @@ def to_arviz(
 
     Notes
     -----
-    ``arviz.extract`` calls the stacked chains and draws ``sample`` too: rename our dimension before it, or
-    pass it ``combined=False``.
+    ``arviz.extract``, and ``plot_ppc_dist`` of ArviZ 1.x, call the stacked chains and draws ``sample`` too: rename
+    our dimension before, or pass ``extract`` ``combined=False``.
     """
     layout = _Layout(dims)
     X = check_matrix(X, mask=check_mask(mask, X))

@@ -346,7 +346,10 @@ def test_replicates_reach_arviz_and_plot(tmp_path):
             az.plot_ppc(result, num_pp_samples=5, random_seed=0)
             mpl.pyplot.savefig(tmp_path / "ppc.png")
         else:
-            az.plot_ppc_dist(result, num_samples=5, backend="matplotlib").savefig(tmp_path / "ppc.png")
+            renamed = result.map_over_datasets(
+                lambda group: group.rename(sample="row") if "sample" in group.dims else group
+            )
+            az.plot_ppc_dist(renamed, num_samples=5, backend="matplotlib").savefig(tmp_path / "ppc.png")
         mpl.pyplot.close("all")
     assert (tmp_path / "ppc.png").stat().st_size > 1000
     fresh = posterior_predictive(samples, n_samples=9)
