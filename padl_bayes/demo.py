@@ -185,7 +185,11 @@ def _sample(size, seed, console, progress):
     estimator = PADL(size.posterior_atoms, random_state=seed, progress=progress)
     _quietly(estimator.fit, X)
     posterior = estimator.sample_posterior(
-        num_warmup=size.draws, num_samples=size.draws, num_chains=size.chains, keep_codes="draws"
+        method="nuts",
+        num_warmup=size.draws,
+        num_samples=size.draws,
+        num_chains=size.chains,
+        keep_codes="draws",
     )
     return X, estimator, posterior
 

@@ -6,12 +6,11 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 
+from . import posterior
 from ._precision import precision_of
 from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
-from .arviz_io import to_arviz
 from .inference.em import code_em, fit_em
 from .inference.map import fit_map
-from .inference.nuts import sample_nuts
 from .kernels.box_lasso import box_lasso
 from .progress import pass_progress
 
@@ -316,66 +315,60 @@ class PADL:
     def sample_posterior(
         self,
         X=None,
-        method="nuts",
+        method="gibbs",
         *,
         num_warmup=500,
         num_samples=500,
         num_chains=4,
         keep_codes="moments",
+        start="scattered",
         random_state=None,
     ):
-        """Draw from the posterior of the continuous model, starting at the fit.
+        """Draw from the posterior of the model that was fitted.
 
         Parameters
         ----------
         X : array_like, shape (N, P), optional
             Samples; those of `fit` by default.
-        method : {"nuts"}
-            NUTS on the l1 + l_inf slab with the fit's active atoms, all of them on (`inference.sample_nuts`).
+        method : {"gibbs", "nuts", "svi"}
+            "gibbs": the whole model with the estimator's slab, up to ``n_atoms`` atoms switched on and off
+            (`inference.sample_gibbs`); after ``method="map"``, the l1 + l_inf slab. "nuts", "svi": the continuous
+            l1 + l_inf slab with the fit's atoms, all of them on, from the fit (`inference.sample_nuts`,
+            `inference.fit_svi`).
         num_warmup, num_samples, num_chains : int
+            "svi" takes ``num_samples`` independent draws of its guide.
         keep_codes : {"moments", "draws"}
             Keep mean, sd and P(used) of each code, or every draw of it too.
+        start : {"scattered", "fit"}
+            "gibbs": every chain at random, so that R-hat can tell whether they found the same posterior; or all at
+            the fit, which saves warm-up and can tell no such thing.
         random_state : int, optional
             The estimator's by default.
 
         Returns
         -------
         arviz.InferenceData or xarray.DataTree
-            Aligned draws; see `arviz_io.to_arviz`.
+            Draws aligned to the fit's atoms; see `arviz_io.to_arviz`.
         """
         self._check_fitted()
-        check_choice(method, "method", ("nuts",))
+        check_choice(method, "method", posterior.METHODS)
         check_choice(keep_codes, "keep_codes", ("moments", "draws"))
+        check_choice(start, "start", posterior.STARTS)
         mask = self._mask if X is None else None
         X, mask = self._check_samples(self._X if X is None else X, mask)
-        start = _Start(self.components_, self.transform(X, mask=mask), self.noise_scale_)
-        draws = sample_nuts(
-            X,
-            init=start,
-            nonnegative=self.nonnegative,
+        request = posterior.Request(
+            X=X,
             mask=mask,
+            fit=posterior.Start(self.components_, self.transform(X, mask=mask), self.noise_scale_),
+            scattered=start == "scattered",
+            n_atoms=self.n_atoms,
+            slab="l1linf" if self.method == "map" else self.slab,
+            nonnegative=bool(self.nonnegative),
             num_warmup=check_count(num_warmup, "num_warmup"),
             num_samples=check_count(num_samples, "num_samples"),
             num_chains=check_count(num_chains, "num_chains"),
+            keep_codes=keep_codes,
             random_state=self.random_state if random_state is None else random_state,
             progress=self.progress,
         )
-        data = to_arviz(
-            draws.samples,
-            X=X,
-            mask=mask,
-            sample_stats=draws.sample_stats,
-            attrs=draws.settings | {"wall_time": draws.wall_time, "random_state": draws.random_state},
-            reference=self.components_,
-            flip=not self.nonnegative,
-        )
-        if keep_codes == "moments":
-            del data["posterior"]["codes"]
-        return data
-
-
-class _Start:
-    """What `sample_nuts` reads of a fit."""
-
-    def __init__(self, dictionary, codes, noise_scale):
-        self.dictionary, self.codes, self.noise_scale = dictionary, codes, noise_scale
+        return posterior.sample(method, request)

@@ -221,8 +221,29 @@ def small(data):
     return pb.PADL(n_atoms=3, method="map", alpha=(0.05, 0.5), tol=1e-3).fit(data.X[:20])
 
 
-def test_posterior_of_a_small_fit(small):
-    draws = small.sample_posterior(num_warmup=30, num_samples=20, num_chains=1, keep_codes="draws")
+def test_posterior_with_atoms_switched_on_and_off(data):
+    fit = pb.PADL(n_atoms=6).fit(data.X[:60])
+    draws = fit.sample_posterior(num_warmup=20, num_samples=30, num_chains=2, start="fit")
+    posterior = draws["posterior"]
+    assert posterior["dictionary"].shape == (2, 30, 6, 16)
+    assert posterior["num_active"].dims == ("chain", "draw")
+    np.testing.assert_array_equal(posterior["active"].sum("atom"), posterior["num_active"])
+    assert "codes" not in posterior
+    # started at the fit, and in its labels
+    on = posterior["active"].mean(("chain", "draw")).values[: fit.n_active_] > 0.9
+    mean = posterior["dictionary"].mean(("chain", "draw")).values[: fit.n_active_]
+    assert on.all()
+    cosine = np.sum(mean * fit.components_, axis=1)
+    assert np.median(cosine) > 0.95
+    assert cosine.min() > 0.7
+    table = draws["codes_moments"]["mean"].values[:, : fit.n_active_]
+    assert np.corrcoef(table.ravel(), fit.transform(data.X[:60]).ravel())[0, 1] > 0.95
+
+
+def test_nuts_posterior_of_a_small_fit(small):
+    draws = small.sample_posterior(
+        method="nuts", num_warmup=30, num_samples=20, num_chains=1, keep_codes="draws"
+    )
     posterior = draws["posterior"]
     assert posterior["dictionary"].dims == ("chain", "draw", "atom", "feature")
     assert posterior["dictionary"].shape == (1, 20, small.n_active_, 16)
@@ -239,8 +260,8 @@ def test_posterior_keeps_moments_of_the_codes_without_their_draws(small, monkeyp
         samples = {"dictionary": np.tile(init.dictionary, (1, 4, 1, 1)), "codes": codes}
         return NutsDraws(samples, {"lp": np.zeros((1, 4))}, 1.0, 0, {})
 
-    monkeypatch.setattr("padl_bayes.estimator.sample_nuts", sample)
-    kept = small.sample_posterior(keep_codes="draws")
-    fewer = small.sample_posterior()
+    monkeypatch.setattr("padl_bayes.posterior.sample_nuts", sample)
+    kept = small.sample_posterior(method="nuts", keep_codes="draws")
+    fewer = small.sample_posterior(method="nuts")
     assert "codes" not in fewer["posterior"]
     np.testing.assert_array_equal(fewer["codes_moments"]["sd"], kept["codes_moments"]["sd"])

@@ -114,6 +114,7 @@ def sample_gibbs(
     keep_codes="moments",
     random_state=0,
     resume=None,
+    reference=None,
     progress=False,
     max_bytes=None,
 ):
@@ -145,6 +146,9 @@ def sample_gibbs(
     random_state : int
     resume : GibbsDraws, optional
         Go on where these draws ended, without warm-up; the draws to come are those of one longer run.
+    reference : array_like, shape (K_ref, P), optional
+        Dictionary whose order the labels of the alignment follow. Default: the one of ``init``, or what the first
+        chain found in its warm-up.
     progress : bool
         Show a progress bar.
     max_bytes : int, optional
@@ -185,7 +189,7 @@ def sample_gibbs(
         chains = Chains(kernel, X, mask, num_chains)
         state = chains.start(random_state, start) if resume is None else resume.state
         state = chains.warm_up(state, counts["num_warmup"], advance)
-        reference = _reference(init, state) if resume is None else resume.alignment.reference
+        reference = _reference(reference, start, state, resume)
         draws = Draws(kernel, reference, keep_codes)
         chunk = _chunk(*X.shape[:1], n_atoms, num_chains, X.dtype)
         left = num_samples // thinning
@@ -226,11 +230,13 @@ def _n_atoms(n_atoms, start, fixed):
     return found + max(8, found // 4)
 
 
-def _reference(init, state):
-    """Atoms whose order the labels follow."""
-    if init is not None and len(init.dictionary):
-        return np.asarray(init.dictionary)
-    if "dictionary" not in state.z:
-        return None
-    on = np.asarray(state.z["active"][0]) == 1
-    return np.asarray(state.z["dictionary"][0])[on] if on.any() else None
+def _reference(reference, start, state, resume):
+    """Atoms whose order the labels follow, None if there is none."""
+    if resume is not None:
+        return resume.alignment.reference
+    if reference is None and start is not None:
+        reference = start["dictionary"]
+    if reference is None and "dictionary" in state.z:
+        on = np.asarray(state.z["active"][0]) == 1
+        reference = np.asarray(state.z["dictionary"][0])[on]
+    return reference if reference is not None and len(reference) else None

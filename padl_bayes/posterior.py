@@ -1,0 +1,125 @@
+"""A posterior for a fitted estimator: which engine draws it, what it starts from, and its ArviZ data."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ._validation import check_choice
+from .arviz_io import to_arviz
+from .inference.gibbs import sample_gibbs
+from .inference.nuts import sample_nuts
+from .inference.svi import fit_svi
+
+METHODS = ("gibbs", "nuts", "svi")
+STARTS = ("scattered", "fit")
+
+
+class Start(NamedTuple):
+    """What engines read of a fit to start from."""
+
+    dictionary: np.ndarray
+    codes: np.ndarray
+    noise_scale: float
+
+
+class Request(NamedTuple):
+    """What was asked for, checked: the data, the fit to start from or None, and how many draws to keep.
+
+    ``n_atoms`` bounds the number of atoms where it is not fixed; ``reference`` (K_ref, P) orders the labels.
+    """
+
+    X: np.ndarray
+    mask: np.ndarray | None
+    fit: Start
+    scattered: bool
+    n_atoms: int
+    slab: str
+    nonnegative: bool
+    num_warmup: int
+    num_samples: int
+    num_chains: int
+    keep_codes: str
+    random_state: int
+    progress: bool
+
+
+def sample(method, request):
+    """Draw a posterior and return its ArviZ data.
+
+    Parameters
+    ----------
+    method : {"gibbs", "nuts", "svi"}
+    request : Request
+
+    Returns
+    -------
+    arviz.InferenceData or xarray.DataTree
+    """
+    check_choice(method, "method", METHODS)
+    engine = {"gibbs": _gibbs, "nuts": partial(_continuous, _nuts), "svi": partial(_continuous, _svi)}
+    return engine[method](request)
+
+
+def _collect(request, draws, **more):
+    attrs = draws.settings | {"wall_time": draws.wall_time, "random_state": draws.random_state}
+    return to_arviz(
+        draws.samples,
+        X=request.X,
+        mask=request.mask,
+        sample_stats=draws.sample_stats,
+        attrs=attrs,
+        flip=not request.nonnegative,
+        **more,
+    )
+
+
+def _gibbs(request):
+    draws = sample_gibbs(
+        request.X,
+        request.n_atoms,
+        slab=request.slab,
+        nonnegative=request.nonnegative,
+        init=None if request.scattered or not len(request.fit.dictionary) else request.fit,
+        mask=request.mask,
+        num_warmup=request.num_warmup,
+        num_samples=request.num_samples,
+        num_chains=request.num_chains,
+        keep_codes=request.keep_codes,
+        random_state=request.random_state,
+        progress=request.progress,
+        reference=request.fit.dictionary,
+    )
+    return _collect(request, draws, align=draws.alignment, codes_moments=draws.codes_moments)
+
+
+def _shared(request):
+    return dict(
+        init=request.fit,
+        nonnegative=request.nonnegative,
+        mask=request.mask,
+        random_state=request.random_state,
+        progress=request.progress,
+    )
+
+
+def _nuts(request):
+    return sample_nuts(
+        request.X,
+        num_warmup=request.num_warmup,
+        num_samples=request.num_samples,
+        num_chains=request.num_chains,
+        **_shared(request),
+    )
+
+
+def _svi(request):
+    return fit_svi(request.X, num_draws=request.num_samples, **_shared(request))
+
+
+def _continuous(engine, request):
+    """A posterior of the continuous model at the fit's atoms, all of them active."""
+    data = _collect(request, engine(request), reference=request.fit.dictionary)
+    if request.keep_codes == "moments":
+        del data["posterior"]["codes"]
+    return data
