@@ -28,9 +28,7 @@ def prior_draws(seed, n_draws, **settings):
     names = ["activation_rate", "noise_scale", "dictionary", "active", "codes"]
     names += ["rate_l1", "rate_linf", "envelope"] if settings["slab"] == "l1linf" else ["usage", "rate"]
     simulate = Predictive(padl, num_samples=n_draws, return_sites=names)
-    return simulate(
-        jax.random.key(seed), None, K, n_samples=N, n_features=P, hyperpriors=PRIORS, **settings
-    )
+    return simulate(jax.random.key(seed), None, K, n_samples=N, n_features=P, hyperpriors=PRIORS, **settings)
 
 
 def after_rounds(kernel, z, seed, rounds, mask=None):

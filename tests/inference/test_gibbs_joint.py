@@ -42,20 +42,19 @@ def test_sweeps_of_every_slab_leave_the_prior_as_it_is(slab, nonnegative, masked
     assert score < 4, name
 
 
-def _stale_atoms(monkeypatch):
-    """Usage and rate of an inactive atom kept instead of drawn from their priors."""
+def _learning_while_off(monkeypatch):
+    """Usage of an inactive atom drawn as if no sample had wanted it, instead of from its prior."""
     rules = two_level.rules
 
-    def kept(*args):
+    def wrong(*args):
         found = rules(*args)
 
         def draw_atom(key, codes, active, atom, shared):
-            drawn = found.draw_atom(key, codes, active, atom, shared)
-            return {name: jnp.where(active, drawn[name], atom[name]) for name in drawn}
+            return found.draw_atom(key, codes, True, atom, shared)
 
         return found._replace(draw_atom=draw_atom)
 
-    monkeypatch.setattr(two_level, "rules", kept)
+    monkeypatch.setattr(two_level, "rules", wrong)
 
 
 def _wrong_noise_power(monkeypatch):
@@ -87,7 +86,7 @@ def _wrong_envelope_weight(monkeypatch):
 @pytest.mark.parametrize(
     ("plant", "slab"),
     [
-        (_stale_atoms, "bernoulli_laplace"),
+        (_learning_while_off, "bernoulli_laplace"),
         (_wrong_noise_power, "bernoulli_laplace"),
         (_wrong_birth_density, "bernoulli_laplace"),
         (_wrong_split_density, "bernoulli_gaussian"),

@@ -1,63 +1,59 @@
-"""All chains side by side: compiled sweeps in chunks."""
+"""All chains side by side."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .start import pad_start
+from .transition import transition
 
 CHUNK = 50
 
 
-class Chains:
-    """Compiled sweeps of all chains."""
+@partial(jax.jit, static_argnums=0)
+def advance(config, data, states, n_sweeps):
+    """``n_sweeps`` transitions of all chains; compiled once for all calls of one `Config` and shape."""
+    every = jax.vmap(lambda state: transition(config, data, state))
+    return jax.lax.fori_loop(0, n_sweeps, lambda _, states: every(states), states)
 
-    def __init__(self, kernel, X, mask, n_chains):
-        self.kernel, self.n_chains = kernel, n_chains
-        self.arguments = (jnp.asarray(X),), {} if mask is None else {"mask": jnp.asarray(mask)}
-        self._advance = jax.jit(self._sweeps)
-        self._collect = jax.jit(self._draws, static_argnums=1)
+
+class Chains:
+    """The chains of one kernel on one data set; ``watch(sweeps, stage, states)`` is called on the way."""
+
+    def __init__(self, kernel, X, mask, n_chains, watch):
+        self.kernel, self.n_chains, self.watch = kernel, n_chains, watch
+        self.arguments = (X, mask)
+        self.data = kernel.data(X, mask)
 
     def start(self, random_state, start):
         """States of all chains, spread over the devices."""
         keys = jax.random.split(jax.random.key(random_state), self.n_chains)
         if start is not None:
-            padded = pad_start(start, self.kernel.n_atoms)
+            padded = pad_start(start, self.kernel.config.n_atoms)
             start = jax.tree.map(lambda a: jnp.broadcast_to(a, (self.n_chains, *jnp.shape(a))), padded)
-        args, kwargs = self.arguments
-        state = self.kernel.init(keys, 0, start, args, kwargs)
+        states = self.kernel.init(keys, 0, start, self.arguments)
         devices = jax.devices()
         if len(devices) == 1 or self.n_chains % len(devices):
-            return state
+            return states
         mesh = jax.make_mesh((len(devices),), ("chain",))
-        return jax.device_put(state, jax.NamedSharding(mesh, jax.P("chain")))
+        return jax.device_put(states, jax.NamedSharding(mesh, jax.P("chain")))
 
-    def _sweep(self, state):
-        args, kwargs = self.arguments
-        return self.kernel.sample(state, args, kwargs)
+    def warm_up(self, states, n_sweeps):
+        """States after ``n_sweeps`` that are not kept."""
+        for first in range(0, n_sweeps, CHUNK):
+            sweeps = min(CHUNK, n_sweeps - first)
+            states = jax.block_until_ready(advance(self.kernel.config, self.data, states, sweeps))
+            self.watch(sweeps, "warm-up", states)
+        return states
 
-    def _sweeps(self, state, n):
-        return jax.lax.fori_loop(0, n, lambda _, state: self._sweep(state), state)
-
-    def _draws(self, state, n, thinning):
-        def one(state, _):
-            state = self._sweeps(state, thinning)
-            return state, (state.z, {"lp": state.lp, "move_acceptance": state.move_acceptance})
-
-        state, drawn = jax.lax.scan(one, state, length=n)
-        return state, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), drawn)
-
-    def warm_up(self, state, n, advance):
-        """``n`` sweeps that are not kept."""
-        while n:
-            sweeps = min(n, CHUNK)
-            state = jax.block_until_ready(self._advance(state, sweeps))
-            advance(sweeps, "warm-up", state)
-            n -= sweeps
-        return state
-
-    def collect(self, state, n, thinning, advance):
-        """State after, and draws (chain, draw, ...) of, ``n`` times ``thinning`` sweeps."""
-        state, drawn = self._collect(state, n, thinning)
-        drawn = jax.device_get(drawn)
-        advance(n * thinning, "sampling", state)
-        return state, drawn
+    def collect(self, states, n_draws, thinning):
+        """States after ``n_draws`` times ``thinning`` sweeps, and sites and statistics (chain, draw, ...)."""
+        drawn = []
+        for _ in range(n_draws):
+            states = advance(self.kernel.config, self.data, states, thinning)
+            stats = {"lp": states.lp, "move_acceptance": states.move_acceptance}
+            drawn.append(jax.device_get((states.z, stats)))
+        self.watch(n_draws * thinning, "sampling", states)
+        return states, jax.tree.map(lambda *each: np.stack(each, axis=1), *drawn)

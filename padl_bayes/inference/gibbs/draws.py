@@ -11,18 +11,18 @@ class Draws:
     """Draws collected so far, and sums of their codes in common labels."""
 
     def __init__(self, kernel, reference, keep_codes):
-        self.flip, self.keep = not kernel.nonnegative, keep_codes == "draws"
+        self.flip, self.keep = not kernel.config.nonnegative, keep_codes == "draws"
+        self.known = kernel.fixed.get("dictionary")
         self.reference, self.count = reference, 0
         self.sums: Any = 0
         self.samples: list = []
         self.stats: list = []
         self.alignments: list = []
 
-    def add(self, drawn, fixed):
-        """Align a chunk and add it."""
-        z, stats = drawn
+    def add(self, z, stats):
+        """Align a chunk of sites and statistics and add it."""
         z = dict(z)
-        aligned = self._align(z, fixed)
+        aligned = self._align(z)
         codes = aligned.apply(z["codes"], signed=True).astype(np.float64)
         codes = codes.reshape(-1, *codes.shape[2:])
         self.sums = self.sums + np.stack([codes.sum(0), np.square(codes).sum(0), (codes != 0).sum(0)])
@@ -34,10 +34,10 @@ class Draws:
         self.stats.append(stats)
         self.alignments.append(aligned)
 
-    def _align(self, z, fixed):
-        if "dictionary" not in fixed:
+    def _align(self, z):
+        if self.known is None:
             return align(z["dictionary"], self.reference, active=z["active"], flip=self.flip, max_iter=1)
-        known = np.asarray(fixed["dictionary"])
+        known = np.asarray(self.known)
         shape = z["active"].shape
         return Alignment(
             dictionary=np.broadcast_to(known, (*shape, known.shape[1])),

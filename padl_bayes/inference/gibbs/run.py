@@ -185,17 +185,16 @@ def sample_gibbs(
         *X.shape, n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
     )
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
-    with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as advance:
-        chains = Chains(kernel, X, mask, num_chains)
+    with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
+        chains = Chains(kernel, X, mask, num_chains, watch)
         state = chains.start(random_state, start) if resume is None else resume.state
-        state = chains.warm_up(state, counts["num_warmup"], advance)
-        reference = _reference(reference, start, state, resume)
-        draws = Draws(kernel, reference, keep_codes)
+        state = chains.warm_up(state, counts["num_warmup"])
+        draws = Draws(kernel, _reference(reference, start, state, resume), keep_codes)
         chunk = _chunk(*X.shape[:1], n_atoms, num_chains, X.dtype)
         left = num_samples // thinning
         while left:
-            state, drawn = chains.collect(state, min(chunk, left), thinning, advance)
-            draws.add(drawn, fixed)
+            state, drawn = chains.collect(state, min(chunk, left), thinning)
+            draws.add(*drawn)
             left -= min(chunk, left)
         state = jax.device_get(state)
     settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
