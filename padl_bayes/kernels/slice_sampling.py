@@ -47,7 +47,8 @@ def slice_sample(key, log_density, position, width, max_steps=64):
         key, left, right, *_ = carry
         key, key_draw = jax.random.split(key)
         proposal = left + (right - left) * jax.random.uniform(key_draw, dtype=dtype)
-        accepted = log_density(proposal) >= level
+        # Written so that not-a-number ends the loop.
+        accepted = ~(log_density(proposal) < level)
         left = jnp.where(proposal < position, proposal, left)
         right = jnp.where(proposal >= position, proposal, right)
         # In floating point the interval may shrink onto the position, which is always in the slice.

@@ -26,8 +26,9 @@ def _one_minus_cosine(key, concentration, dim):
         gain = scaled * (1 / (1 + b) - share)
         ratio = 0.5 * (1 + b) * (1 + (1 - b) * share)
         log_accept = gain + 2 * half * jnp.log(ratio)
-        accepted = jnp.log(jax.random.uniform(key_accept, dtype=dtype)) <= log_accept
-        return key, 2 * b * share, accepted
+        # Written so that not-a-number ends the loop.
+        accepted = ~(jnp.log(jax.random.uniform(key_accept, dtype=dtype)) > log_accept)
+        return key, jnp.clip(2 * b * share, 0, 2), accepted
 
     start = (key, jnp.zeros((), dtype), jnp.zeros((), bool))
     return jax.lax.while_loop(lambda carry: ~carry[2], propose, start)[1]
@@ -57,6 +58,6 @@ def draw_direction(key, pull):
     t = _one_minus_cosine(key_cosine, concentration, dim)
     normal = jax.random.normal(key_tangent, pull.shape, pull.dtype)
     tangent = normal - (normal @ mean) * mean
-    tangent = tangent / jnp.linalg.norm(tangent)
+    tangent = tangent / jnp.maximum(jnp.linalg.norm(tangent), jnp.finfo(pull.dtype).tiny)
     direction = (1 - t) * mean + jnp.sqrt(t * (2 - t)) * tangent
     return direction / jnp.linalg.norm(direction)
