@@ -222,7 +222,8 @@ def small(data):
 
 
 def test_posterior_with_atoms_switched_on_and_off(data):
-    fit = pb.PADL(n_atoms=6).fit(data.X[:60])
+    X = data.X[:60].astype(np.float32)
+    fit = pb.PADL(n_atoms=6).fit(X)
     draws = fit.sample_posterior(num_warmup=20, num_samples=30, num_chains=2, start="fit")
     posterior = draws["posterior"]
     assert posterior["dictionary"].shape == (2, 30, 6, 16)
@@ -237,9 +238,10 @@ def test_posterior_with_atoms_switched_on_and_off(data):
     assert np.median(cosine) > 0.95
     assert cosine.min() > 0.7
     table = draws["codes_moments"]["mean"].values[:, : fit.n_active_]
-    assert np.corrcoef(table.ravel(), fit.transform(data.X[:60]).ravel())[0, 1] > 0.95
+    assert np.corrcoef(table.ravel(), fit.transform(X).ravel())[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_nuts_posterior_of_a_small_fit(small):
     draws = small.sample_posterior(
         method="nuts", num_warmup=30, num_samples=20, num_chains=1, keep_codes="draws"

@@ -328,7 +328,9 @@ def test_coding_the_training_data_agrees_with_the_fit():
     scale = np.sqrt(np.mean(truth.X**2))
     prior = stats.beta(0.5, 0.5).logpdf(fit.usage) + np.log(fit.usage * (1 - fit.usage))
     prior += stats.expon(scale=1 / scale).logpdf(fit.rate) + np.log(fit.rate)
-    assert coded.bound.sum() + prior.sum() == pytest.approx(fit.elbo, abs=2.0)
+    # and a few of those in a better one
+    gain = coded.bound.sum() + prior.sum() - fit.elbo
+    assert -2 < gain < 10
 
 
 def test_coding_with_no_atoms():

@@ -156,7 +156,6 @@ def check_sampler(slab, nonnegative, name, dtype=np.float64, *, chains, draws, m
 
 
 FAST = [
-    ("bernoulli_laplace", False, "everything", np.float64),
     ("bernoulli_gaussian", False, "two directions", np.float32),
     ("l1linf", True, "direction and noise", np.float64),
 ]
