@@ -1,6 +1,5 @@
 """A posterior for a fitted estimator: which engine draws it, what it starts from, and its ArviZ data."""
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,8 +56,9 @@ def sample(method, request):
     arviz.InferenceData or xarray.DataTree
     """
     check_choice(method, "method", METHODS)
-    engine = {"gibbs": _gibbs, "nuts": partial(_continuous, _nuts), "svi": partial(_continuous, _svi)}
-    return engine[method](request)
+    if method == "gibbs":
+        return _gibbs(request)
+    return _continuous({"nuts": _nuts, "svi": _svi}[method], request)
 
 
 def _collect(request, draws, **more):

@@ -80,8 +80,8 @@ class Rows(NamedTuple):
 class Sites(NamedTuple):
     """Gaussian factors in place of the priors: precision and linear coefficient (n, K)."""
 
-    precision: np.ndarray
-    linear: np.ndarray
+    precision: Any
+    linear: Any
 
 
 class Proposal(NamedTuple):

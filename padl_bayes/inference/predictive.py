@@ -136,7 +136,7 @@ def _make_rows(key, problem, draws, hot):
     seen = None if observed is None else observed.T
     mean = np.asarray(_mean_field(plain, X.T, seen, atoms, tau, hot)).transpose(0, 2, 1)
     prior_square = 1 / draws.rate if key[0] == "bernoulli_gaussian" else 2 / draws.rate**2
-    rate = repeat(draws.rate)
+    rate: Any = repeat(draws.rate)
     if draws.envelope is not None:
         mean = np.clip(mean, -draws.envelope[:, None], draws.envelope[:, None])
         prior_square = np.minimum(prior_square, draws.envelope**2 / 3)
@@ -294,7 +294,7 @@ def _draws_of(samples, slab, thinning):
         return np.asarray(table, np.float64).reshape(-1, *axes)
 
     dictionary, noise_scale = flat("dictionary", *shape[2:]), flat("noise_scale")
-    active = flat("active", shape[2]) if "active" in samples else 1.0
+    active = flat("active", shape[2]) if "active" in samples else np.ones(dictionary.shape[:2])
     if slab == "l1linf":
         rate = np.broadcast_to(flat("rate_l1")[:, None], active.shape)
         usage, envelope = active, flat("envelope", shape[2])

@@ -182,7 +182,7 @@ def sample_gibbs(
     n_atoms = _n_atoms(n_atoms, start, fixed)
     kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed, hyperpriors=hyperpriors)
     nbytes = gibbs_nbytes(
-        *X.shape, n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
+        len(X), X.shape[1], n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
     )
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
@@ -190,7 +190,7 @@ def sample_gibbs(
         state = chains.start(random_state, start) if resume is None else resume.state
         state = chains.warm_up(state, counts["num_warmup"])
         draws = Draws(kernel, _reference(reference, start, state, resume), keep_codes)
-        chunk = _chunk(*X.shape[:1], n_atoms, num_chains, X.dtype)
+        chunk = _chunk(len(X), n_atoms, num_chains, X.dtype)
         left = num_samples // thinning
         while left:
             state, drawn = chains.collect(state, min(chunk, left), thinning)
@@ -198,7 +198,9 @@ def sample_gibbs(
             left -= min(chunk, left)
         state = jax.device_get(state)
     settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
-    return GibbsDraws(*draws.result(), state, time.perf_counter() - started, random_state, settings | counts)
+    samples, stats, moments, alignment = draws.result()
+    wall_time = time.perf_counter() - started
+    return GibbsDraws(samples, stats, moments, alignment, state, wall_time, random_state, settings | counts)
 
 
 def _check_fixed(fixed, X):
