@@ -11,6 +11,9 @@ from .gibbs import GibbsDraws as GibbsDraws
 from .gibbs import sample_gibbs as sample_gibbs
 from .map import fit_map as fit_map
 from .nuts import sample_nuts as sample_nuts
+from .predictive import log_predictive as log_predictive
+from .predictive import pointwise_log_likelihood as pointwise_log_likelihood
+from .predictive import posterior_predictive as posterior_predictive
 from .results import EmFit as EmFit
 from .results import MapFit as MapFit
 from .svi import fit_svi as fit_svi
