@@ -23,9 +23,10 @@ class Start(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What was asked for, checked: the data, the fit to start from or None, and how many draws to keep.
+    """What was asked for, checked.
 
-    ``n_atoms`` bounds the number of atoms where it is not fixed; ``reference`` (K_ref, P) orders the labels.
+    ``fit`` orders the labels, and is where engines start unless Gibbs is to start ``scattered``; ``n_atoms`` bounds the
+    number of atoms that Gibbs switches on.
     """
 
     X: np.ndarray

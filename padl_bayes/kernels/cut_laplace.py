@@ -37,6 +37,19 @@ def _mean_and_square(u, width):
     return jnp.sum(mass * z, axis=-1), jnp.sum(mass * z * z, axis=-1)
 
 
+def log_integral(linear, precision, shape, nonnegative):
+    """log of the integral of ``exp(linear r - precision / 2 r^2 - rate |r|)`` within the bound: no normaliser."""
+    sd, _, _, log_mass = _piece(linear, precision, *shape)
+    if not nonnegative:
+        log_mass = jnp.logaddexp(log_mass, _piece(-linear, precision, *shape)[3])
+    return log_mass + jnp.log(sd)
+
+
+def _within(u, width, uniform, sd, bound):
+    """A magnitude, which rounding must not carry over the bound."""
+    return jnp.minimum(invert_box(u, width, uniform) * sd, bound)
+
+
 def cut_exponential(linear, precision, shape):
     """One-sided: ``exp(-rate r)`` on [0, bound], normalised."""
     sd, u, width, log_mass = _piece(linear, precision, *shape)
@@ -47,7 +60,7 @@ def cut_exponential(linear, precision, shape):
 def draw_cut_exponential(linear, precision, shape, uniforms):
     """Draw from the truncated normal of `cut_exponential`."""
     sd, u, width, _ = _piece(linear, precision, *shape)
-    return invert_box(u, width, uniforms[1]) * sd
+    return _within(u, width, uniforms[1], sd, shape[1])
 
 
 def cut_laplace(linear, precision, shape):
@@ -64,7 +77,7 @@ def draw_cut_laplace(linear, precision, shape, uniforms):
     up, down = _piece(linear, precision, *shape), _piece(-linear, precision, *shape)
     negative = uniforms[0] < jax.nn.sigmoid(down[3] - up[3])
     sd, u, width, _ = (jnp.where(negative, b, a) for a, b in zip(up, down, strict=True))
-    magnitude = invert_box(u, width, uniforms[1]) * sd
+    magnitude = _within(u, width, uniforms[1], sd, shape[1])
     return jnp.where(negative, -magnitude, magnitude)
 
 

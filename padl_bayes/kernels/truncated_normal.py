@@ -70,9 +70,14 @@ def invert_above(u, uniform):
     return jnp.where(u >= 0, tail, jnp.maximum(body, 0))
 
 
-def _log_kept(u, width):
-    """log P(Z < width) for the uncut law with u >= 0."""
-    return jnp.log(-jnp.expm1(_log_survival(u, width)))
+def _regions(u, width):
+    """Where the mean is: whether off the box, whether beyond its upper end, and safe arguments for off and on it.
+
+    A mean beyond the upper end is the mirror image of one below zero.
+    """
+    above, beyond = u >= 0, u + width <= 0
+    near = jnp.where(above, u, jnp.where(beyond, -(u + width), 0))
+    return above | beyond, beyond, near, jnp.where(above | beyond, -width / 2, u)
 
 
 def log_box_mass(u, width):
@@ -89,15 +94,12 @@ def log_box_mass(u, width):
     -------
     array
     """
-    above, beyond = u >= 0, u + width <= 0
-    # A mean beyond the upper end is the mirror image of one below zero.
-    near = jnp.where(above, u, jnp.where(beyond, -(u + width), 0))
-    tail = _log_mills(near) + _log_kept(near, width)
+    off, beyond, near, inside = _regions(u, width)
+    tail = _log_mills(near) + jnp.log(-jnp.expm1(_log_survival(near, width)))
     tail = jnp.where(beyond, tail - width * (u + width / 2), tail)
-    inside = jnp.where(above | beyond, -width / 2, u)
     low, high = log_ndtr(inside), log_ndtr(inside + width)
     body = high + jnp.log(-jnp.expm1(low - high)) + inside * inside / 2 + _HALF_LOG_2_PI
-    wide = jnp.where(above | beyond, tail, body)
+    wide = jnp.where(off, tail, body)
     middle = u + width / 2
     narrow = width * jnp.maximum(jnp.abs(middle), 1) < (0.03 if u.dtype == np.float64 else 0.3)
     return jnp.where(narrow, _log_narrow_mass(middle, width), wide)
@@ -126,12 +128,10 @@ def invert_box(u, width, uniform):
     -------
     array
     """
-    above, beyond = u >= 0, u + width <= 0
-    near = jnp.where(above, u, jnp.where(beyond, -(u + width), 0))
+    off, beyond, near, inside = _regions(u, width)
     rising = jnp.where(beyond, 1 - uniform, uniform)
     tail = _invert(near, jnp.log1p(rising * jnp.expm1(_log_survival(near, width))))
     tail = jnp.where(beyond, width - tail, tail)
-    inside = jnp.where(above | beyond, -width / 2, u)
     high, low = ndtr(-inside), ndtr(-(inside + width))
     body = -ndtri(high - uniform * (high - low)) - u
-    return jnp.clip(jnp.where(above | beyond, tail, body), 0, width)
+    return jnp.clip(jnp.where(off, tail, body), 0, width)

@@ -18,7 +18,8 @@ from scipy.special import gammaln, ive
 
 from padl_bayes.kernels.von_mises_fisher import draw_direction
 
-from .sweep import logit, shared_of
+from .probability import logit
+from .sweep import shared_of
 
 UNIFORM_SHARE = 0.1
 
@@ -35,6 +36,15 @@ class Proposal(NamedTuple):
         order = self.n_features / 2 - 1
         log_bessel = math.log(ive(order, concentration)) + concentration
         return order * math.log(concentration) - (order + 1) * math.log(2 * math.pi) - log_bessel
+
+    def log_mixture(self, cosine, concentrations, two_sided):
+        """Log density of an equal mixture of laws of one mean direction, at this cosine with it."""
+        parts = []
+        for concentration in concentrations:
+            ahead = concentration * cosine
+            ahead = jnp.logaddexp(ahead, -ahead) - math.log(2) if two_sided else ahead
+            parts.append(ahead + self.log_normaliser(concentration))
+        return jax.scipy.special.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
 
 
 def make_proposal(n_features):
@@ -65,13 +75,7 @@ def pull_towards(key, proposal, residual, two_sided):
 
 def log_density_of(direction, proposal, residual, two_sided):
     """Log density of a direction drawn by way of `pull_towards`."""
-    cosine = _unit(residual) @ direction
-    parts = []
-    for concentration in proposal.concentrations:
-        ahead = concentration * cosine
-        ahead = jnp.logaddexp(ahead, -ahead) - math.log(2) if two_sided else ahead
-        parts.append(ahead + proposal.log_normaliser(concentration))
-    log_mixture = jax.scipy.special.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
+    log_mixture = proposal.log_mixture(_unit(residual) @ direction, proposal.concentrations, two_sided)
     log_mixture = jax.scipy.special.logsumexp(log_mixture + _log_weights(residual))
     vague = math.log(UNIFORM_SHARE) + proposal.log_uniform
     return jnp.logaddexp(vague, math.log1p(-UNIFORM_SHARE) + log_mixture)

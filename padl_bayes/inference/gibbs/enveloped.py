@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from padl_bayes.distributions import Envelope, log_normaliser
+from padl_bayes.kernels.cut_laplace import CUT_SLABS, log_integral
 from padl_bayes.kernels.slice_sampling import slice_sample
-from padl_bayes.kernels.truncated_normal import invert_box, log_box_mass, uniform_open
+from padl_bayes.kernels.truncated_normal import uniform_open
 
 from .rules import Rules
 
@@ -42,14 +43,16 @@ def rules(nonnegative, priors, fixed, n_samples):
     Rules
     """
 
+    law = CUT_SLABS["l1linf", nonnegative]
+
     def log_mass(linear, tau, envelope, shared):
         """log p(envelope | rest without codes), up to the slab's normaliser."""
-        entries = _log_integral(linear, tau, shared["rate_l1"], envelope, nonnegative)
+        entries = log_integral(linear, tau, (shared["rate_l1"], envelope), nonnegative)
         return jnp.sum(entries) - shared["rate_linf"] * envelope
 
     def flip(key, linear, tau, atom, active, shared):
         log_density = partial(_log_envelope, lambda t: log_mass(linear, tau, t, shared))
-        nodes, log_integral = _scan(log_density, _far_end(linear, tau, shared, n_samples))
+        nodes, log_total = _scan(log_density, _far_end(linear, tau, shared, n_samples))
         key_segment, key_place = jax.random.split(key)
         proposed = _draw_interpolated(key_segment, key_place, nodes)
         v = jnp.where(active, jnp.log(atom["envelope"]), proposed)
@@ -57,7 +60,7 @@ def rules(nonnegative, priors, fixed, n_samples):
             shared["rate_l1"], shared["rate_linf"], n_samples, nonnegative
         )
         log_weight = scale + log_density(v) - _log_interpolated(v, nodes)
-        return atom | {"envelope": jnp.exp(v)}, log_weight, scale + log_integral
+        return atom | {"envelope": jnp.exp(v)}, log_weight, scale + log_total
 
     def draw_codes(key, linear, tau, atom, shared):
         key_envelope, key_codes = jax.random.split(key)
@@ -69,7 +72,8 @@ def rules(nonnegative, priors, fixed, n_samples):
             jnp.asarray(4 / n_samples, linear.dtype),
         )
         envelope = jnp.exp(log_envelope)
-        codes = _draw_in_box(key_codes, linear, tau, shared["rate_l1"], envelope, nonnegative)
+        uniforms = uniform_open(key_codes, (2, *linear.shape), linear.dtype)
+        codes = law.draw(linear, tau, (shared["rate_l1"], envelope), uniforms)
         return codes, atom | {"envelope": envelope}
 
     def draw_atom(key, codes, active, atom, shared):
@@ -79,34 +83,6 @@ def rules(nonnegative, priors, fixed, n_samples):
         return _draw_rates(key, z, priors, fixed, n_samples, nonnegative)
 
     return Rules(flip, draw_codes, draw_atom, draw_shared, ("envelope",))
-
-
-def _pieces(linear, tau, rate_l1):
-    """Standardised arguments of the two pieces: on the positive and on the negative side."""
-    sd = jax.lax.rsqrt(tau)
-    return sd, (rate_l1 - linear) * sd, (rate_l1 + linear) * sd
-
-
-def _log_integral(linear, tau, rate_l1, envelope, nonnegative):
-    """log of the integral of ``exp(-tau / 2 r^2 + linear r - rate_l1 |r|)`` over [-envelope, envelope]."""
-    sd, positive, negative = _pieces(linear, tau, rate_l1)
-    width = jnp.broadcast_to(envelope / sd, positive.shape)
-    log_mass = log_box_mass(positive, width)
-    if not nonnegative:
-        log_mass = jnp.logaddexp(log_mass, log_box_mass(negative, width))
-    return log_mass + jnp.log(sd)
-
-
-def _draw_in_box(key, linear, tau, rate_l1, envelope, nonnegative):
-    sd, positive, negative = _pieces(linear, tau, rate_l1)
-    width = jnp.broadcast_to(envelope / sd, positive.shape)
-    uniforms = uniform_open(key, (2, *linear.shape), linear.dtype)
-    if nonnegative:
-        return jnp.minimum(invert_box(positive, width, uniforms[1]) * sd, envelope)
-    log_ratio = log_box_mass(negative, width) - log_box_mass(positive, width)
-    minus = uniforms[0] < jax.nn.sigmoid(log_ratio)
-    size = jnp.minimum(invert_box(jnp.where(minus, negative, positive), width, uniforms[1]) * sd, envelope)
-    return jnp.where(minus, -size, size)
 
 
 def _far_end(linear, tau, shared, n_samples):
@@ -171,8 +147,7 @@ def _scan(h, far_end):
     at = mode + jnp.concatenate([-left[::-1], right])
     values = jax.lax.map(h, at)
     shares = jnp.concatenate([weights[::-1] * ends[0], weights * ends[1]])
-    log_integral = jax.scipy.special.logsumexp(values, b=shares)
-    return Nodes(at, values), log_integral
+    return Nodes(at, values), jax.scipy.special.logsumexp(values, b=shares)
 
 
 def _segments(nodes):

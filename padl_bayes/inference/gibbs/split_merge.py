@@ -16,10 +16,12 @@ import math
 import jax
 import jax.numpy as jnp
 
+from padl_bayes.kernels.truncated_normal import uniform_open
 from padl_bayes.kernels.von_mises_fisher import draw_direction
 
 from .birth_death import log_density_of, one_of, pull_towards, put
-from .sweep import logit, shared_of
+from .probability import logit
+from .sweep import shared_of
 
 NEAR = (8.0, 64.0, 512.0)
 LIKENESS = 20.0
@@ -55,7 +57,7 @@ def _draw(key, law, log_weights, laws, rate):
     beside = choice == 2
     linear = jnp.where(beside, laws[1][0], laws[0][0])
     precision = jnp.where(beside, laws[1][1], laws[0][1])
-    uniforms = jax.random.uniform(key_codes, (2, *linear.shape), linear.dtype, minval=1e-7, maxval=1 - 1e-7)
+    uniforms = uniform_open(key_codes, (2, *linear.shape), linear.dtype)
     return jnp.where(choice == 0, 0, law.draw(linear, precision, rate, uniforms))
 
 
@@ -72,14 +74,8 @@ def _draw_direction(key, proposal, atom, without, two_sided):
 
 def _log_direction(direction, proposal, atom, without, two_sided):
     """Log density of `_draw_direction`."""
-    cosine = direction @ atom
-    near = []
-    for scale in NEAR:
-        concentration = scale * proposal.concentrations[0]
-        ahead = concentration * cosine
-        ahead = jnp.logaddexp(ahead, -ahead) - math.log(2) if two_sided else ahead
-        near.append(ahead + proposal.log_normaliser(concentration))
-    log_near = jax.scipy.special.logsumexp(jnp.stack(near)) - math.log(len(NEAR))
+    near = tuple(scale * proposal.concentrations[0] for scale in NEAR)
+    log_near = proposal.log_mixture(direction @ atom, near, two_sided)
     log_data = log_density_of(direction, proposal, without, two_sided)
     return jnp.logaddexp(log_near, log_data) - math.log(2)
 

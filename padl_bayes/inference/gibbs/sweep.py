@@ -9,18 +9,14 @@ import jax.numpy as jnp
 from padl_bayes.kernels.slice_sampling import slice_sample
 from padl_bayes.kernels.von_mises_fisher import draw_direction
 
+from .probability import draw_beta, logit
+
 PER_ATOM = ("dictionary", "active", "codes", "activation_prob")
-
-
-def logit(probability):
-    """Log odds."""
-    return jnp.log(probability) - jnp.log1p(-probability)
 
 
 def residual_of(key, X, mask, z):
     """Residual (N, P) of the completed data: a missing entry's is a draw of the noise."""
-    on = z["codes"] * z["active"]
-    residual = X - on @ z["dictionary"]
+    residual = X - z["codes"] @ z["dictionary"]
     if mask is None:
         return residual
     return jnp.where(mask, residual, z["noise_scale"] * jax.random.normal(key, X.shape, X.dtype))
@@ -89,10 +85,7 @@ def draw_activation_rate(key, priors, fixed, z):
         return z
     a, b = priors.activation_rate
     count = jnp.sum(z["active"])
-    dtype = z["codes"].dtype
-    drawn = jax.random.beta(key, a + count, b + len(z["active"]) - count, dtype=dtype)
-    eps = jnp.finfo(dtype)
-    return z | {"activation_rate": jnp.clip(drawn, eps.tiny, 1 - eps.epsneg)}
+    return z | {"activation_rate": draw_beta(key, a + count, b + len(z["active"]) - count)}
 
 
 def draw_noise_scale(key, priors, fixed, residual, z):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from padl_bayes.kernels.slabs import SLABS
 from padl_bayes.kernels.truncated_normal import uniform_open
 
+from .probability import draw_beta, logit
 from .rules import Rules
 
 
@@ -30,15 +31,15 @@ def rules(slab, nonnegative, priors, fixed):
     law = SLABS[slab, nonnegative]
 
     def flip(key, linear, tau, atom, active, shared):
-        logit = _logit(atom["usage"])
+        prior = logit(atom["usage"])
         log_slab = law.moments(linear, tau, atom["rate"]).log_evidence
-        log_odds = jnp.sum(jax.nn.softplus(logit + log_slab) - jax.nn.softplus(logit))
+        log_odds = jnp.sum(jax.nn.softplus(prior + log_slab) - jax.nn.softplus(prior))
         return atom, log_odds, log_odds
 
     def draw_codes(key, linear, tau, atom, shared):
         uniforms = uniform_open(key, (3, *linear.shape), linear.dtype)
         log_slab = law.moments(linear, tau, atom["rate"]).log_evidence
-        used = uniforms[2] < jax.nn.sigmoid(_logit(atom["usage"]) + log_slab)
+        used = uniforms[2] < jax.nn.sigmoid(logit(atom["usage"]) + log_slab)
         return jnp.where(used, law.draw(linear, tau, atom["rate"], uniforms[:2]), 0), atom
 
     def draw_atom(key, codes, active, atom, shared):
@@ -50,7 +51,7 @@ def rules(slab, nonnegative, priors, fixed):
         drawn = {}
         if "usage" not in fixed:
             a, b = priors.usage
-            drawn["usage"] = _draw_beta(key_usage, a + count, b + on * codes.size - count)
+            drawn["usage"] = draw_beta(key_usage, a + count, b + on * codes.size - count)
         if "rate" not in fixed:
             shape, rate = priors.rate
             drawn["rate"] = jax.random.gamma(key_rate, shape + law.shape * count) / (rate + size)
@@ -60,13 +61,3 @@ def rules(slab, nonnegative, priors, fixed):
         return z
 
     return Rules(flip, draw_codes, draw_atom, draw_shared, ("usage", "rate"))
-
-
-def _logit(probability):
-    return jnp.log(probability) - jnp.log1p(-probability)
-
-
-def _draw_beta(key, a, b):
-    """A Beta draw that is never rounded to 0 or 1, where the log odds would be infinite."""
-    draw = jax.random.beta(key, a, b, dtype=a.dtype)
-    return jnp.clip(draw, jnp.finfo(a.dtype).tiny, 1 - jnp.finfo(a.dtype).epsneg)
