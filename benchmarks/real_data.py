@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks._machine import describe
-from padl_bayes import PADL, ConvergenceWarning, comparison, datasets, plots
+from padl_bayes import PADL, ConvergenceWarning, datasets, plots, rivals
 
 SEARCH_ITERATIONS = 50
 RESULTS = Path(__file__).parent / "results"
@@ -53,33 +53,29 @@ def fit_ours(X, n_atoms, say):
 def learn_rivals(X, n_atoms, nonzeros, case, say):
     """Yield the dictionaries of the rivals."""
     say(f"  scikit-learn, {n_atoms} atoms, mini-batches")
-    quick = comparison.learn_sklearn(X, n_atoms, nonzeros, minibatch=True)
+    quick = rivals.learn_sklearn(X, n_atoms, nonzeros, minibatch=True)
     yield quick
     say(f"  scikit-learn, {n_atoms} atoms")
-    yield comparison.learn_sklearn(
-        X, n_atoms, nonzeros, penalty=quick.penalty, max_iter=case.sklearn_iterations
-    )
-    if comparison.have_spams():
+    yield rivals.learn_sklearn(X, n_atoms, nonzeros, penalty=quick.penalty, max_iter=case.sklearn_iterations)
+    if rivals.have_spams():
         say(f"  SPAMS, {n_atoms} atoms")
-        rough = comparison.learn_spams(X, n_atoms, nonzeros, n_iter=SEARCH_ITERATIONS)
-        yield comparison.learn_spams(
-            X, n_atoms, nonzeros, n_iter=case.spams_iterations, penalty=rough.penalty
-        )
+        rough = rivals.learn_spams(X, n_atoms, nonzeros, n_iter=SEARCH_ITERATIONS)
+        yield rivals.learn_spams(X, n_atoms, nonzeros, n_iter=case.spams_iterations, penalty=rough.penalty)
 
 
 def run_case(case, say):
     """Scores of all methods on one data set, as dictionaries, with its sizes."""
     train, held_out = datasets.split(case.load(), 0.2, seed=0)
     fits = fit_ours(train, case.n_atoms, say)
-    data = comparison.make_data(train, held_out)
-    scores = [line for name, fit in fits.items() for line in comparison.score_estimator(name, fit, data)]
+    data = rivals.make_data(train, held_out)
+    scores = [line for name, fit in fits.items() for line in rivals.score_estimator(name, fit, data)]
     nonzeros = scores[0].nonzeros, scores[0].nonzeros_held_out
-    for atoms in comparison.own_atoms(fits):
+    for atoms in rivals.own_atoms(fits):
         say(f"  OMP with the atoms of {atoms.method}")
-        scores += comparison.score_coded(atoms, data, nonzeros, comparison.RULES[1:])
+        scores += rivals.score_coded(atoms, data, nonzeros, rivals.RULES[1:])
     for n_atoms in dict.fromkeys((scores[0].n_atoms, case.n_atoms)):
         for learned in learn_rivals(data.train, n_atoms, nonzeros[0], case, say):
-            scores += comparison.score_coded(learned, data, nonzeros)
+            scores += rivals.score_coded(learned, data, nonzeros)
     return {
         "samples": [len(train), len(held_out)],
         "features": train.shape[1],

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 
-from . import comparison, datasets
+from . import datasets, rivals
 from .estimator import PADL, ConvergenceWarning
 from .report import (
     check_folder,
@@ -113,12 +113,12 @@ def run_demo(folder, *, quick=False, overwrite=False, random_state=0, console=No
                 pending.append(_submit_rivals(pool, job, fits[-1], size, random_state))
             chosen, fitted, posterior = _sample(size, random_state, console, progress)
             with console.status("waiting for scikit-learn and SPAMS") if progress else console:
-                rivals = [future.result() if future else [] for future in pending]
+                found = [future.result() if future else [] for future in pending]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     sections = []
-    for job, fit, others in zip(todo, fits, rivals, strict=True):
+    for job, fit, others in zip(todo, fits, found, strict=True):
         sections += _sections(job, fit, others)
     sections.append(_posterior_section(chosen, fitted, posterior))
     seconds = time.perf_counter() - started
@@ -149,11 +149,11 @@ def _fit(job, size, seed, console, progress):
     console.print("  MAP, alpha calibrated")
     mode = PADL(size.n_atoms, "map", max_iter=size.map_iterations, random_state=seed, progress=progress)
     _quietly(mode.fit, X)
-    data = comparison.make_data(X, held_out)
+    data = rivals.make_data(X, held_out)
     scores = [
         line
         for name, estimator in (("PADL EM", em), ("PADL MAP", mode))
-        for line in comparison.score_estimator(name, estimator, data)
+        for line in rivals.score_estimator(name, estimator, data)
     ]
     return Fits(em, mode, scores)
 
@@ -164,13 +164,13 @@ def _submit_rivals(pool, job, fits, size, seed):
     if min(ours.nonzeros, ours.nonzeros_held_out) == 0:
         return None
     return pool.submit(
-        comparison.score_rivals,
-        comparison.own_atoms({"PADL EM": fits.em}),
-        comparison.make_data(*job.data),
+        rivals.score_rivals,
+        rivals.own_atoms({"PADL EM": fits.em}),
+        rivals.make_data(*job.data),
         ours.n_atoms,
         (ours.nonzeros, ours.nonzeros_held_out),
         minibatch=True,
-        rules=comparison.RULES,
+        rules=rivals.RULES,
         spams_iter=size.spams_iterations,
         random_state=seed,
         callback=None,
@@ -194,14 +194,14 @@ def _sample(size, seed, console, progress):
     return X, estimator, posterior
 
 
-def _sections(job, fits, rivals):
+def _sections(job, fits, others):
     held_out = job.data.held_out
-    scores = [*fits.scores, *rivals]
+    scores = [*fits.scores, *others]
     sections = [
         em_section(f"{job.title}: EM", f"{job.name}-em", fits.em, held_out, job.image_shape),
         map_section(f"{job.title}: MAP", f"{job.name}-map", fits.map, job.image_shape),
     ]
-    if rivals:
+    if others:
         sections.append(comparison_section(f"{job.title}: comparison", job.name, scores))
     return sections
 

@@ -13,9 +13,9 @@ from scipy.special import expit
 
 from padl_bayes import PADL, plots, report
 from padl_bayes.arviz_io import from_netcdf, load_arviz, to_arviz
-from padl_bayes.comparison import Score
 from padl_bayes.datasets import bars
 from padl_bayes.report import Picture, Section, Table, check_folder, new_folder, write_report
+from padl_bayes.rivals import Score
 
 LINKING = {"src", "href", "srcset", "data", "action", "poster", "background"}
 

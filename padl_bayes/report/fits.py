@@ -162,7 +162,7 @@ def map_section(title, name, estimator, image_shape=None):
 
 
 def comparison_section(title, name, scores):
-    """Section on `padl_bayes.comparison` scores, those of the estimator in question first.
+    """Section on `padl_bayes.rivals` scores, those of the estimator in question first.
 
     Parameters
     ----------

@@ -201,7 +201,7 @@ def score_rivals(own, data, n_atoms, nonzeros, *, minibatch, rules, spams_iter, 
     data : Data
         In float64.
     n_atoms, nonzeros, minibatch, rules, spams_iter, random_state, callback
-        As for `compare`; ``nonzeros`` is a pair (training, held-out).
+        As for `compare_rivals`; ``nonzeros`` is a pair (training, held-out).
 
     Returns
     -------
@@ -239,7 +239,7 @@ def make_data(X_train, X_held_out):
     return Data(X_train, X_held_out)
 
 
-def compare(
+def compare_rivals(
     estimators,
     X_train,
     X_held_out,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Lasso, OrthogonalMatchingPursuit
 
-from padl_bayes import PADL, comparison
+from padl_bayes import PADL, rivals
 from padl_bayes._equal_sparsity import code_at, code_lasso, code_omp, match, mean_nonzeros, refit_support
 from padl_bayes.datasets import bars
 
@@ -56,7 +56,7 @@ def test_omp_codes_are_scikit_learns():
     assert residual.max() <= 0.5
 
 
-@pytest.mark.parametrize("rule", comparison.RULES)
+@pytest.mark.parametrize("rule", rivals.RULES)
 @pytest.mark.parametrize("n", [60, 700])
 def test_codes_have_the_nonzeros_asked_for(rule, n):
     X, D = problem(n)
@@ -77,9 +77,9 @@ def test_refitting_is_least_squares_on_the_support():
 
 def test_scores_are_root_mean_squares():
     X, D = problem()
-    data = comparison.Data(X[:30], X[30:])
+    data = rivals.Data(X[:30], X[30:])
     codes = (np.ones((30, 12)), np.eye(10, 12))
-    line = comparison.score("a", "b", D, codes, data, 3.0)
+    line = rivals.score("a", "b", D, codes, data, 3.0)
     assert line[:3] == ("a", "b", 12)
     assert line.nonzeros == 12
     assert line.nonzeros_held_out == 1
@@ -87,7 +87,7 @@ def test_scores_are_root_mean_squares():
     np.testing.assert_allclose(line.rmse_held_out**2, np.mean((X[30:] - D[:10]) ** 2))
 
 
-@pytest.mark.parametrize("learn", [comparison.learn_sklearn, comparison.learn_spams])
+@pytest.mark.parametrize("learn", [rivals.learn_sklearn, rivals.learn_spams])
 def test_rivals_learn_at_the_sparsity_asked_for(learn):
     X, _ = problem(400)
     learned = learn(X, 12, 3.0, random_state=0)
@@ -97,12 +97,12 @@ def test_rivals_learn_at_the_sparsity_asked_for(learn):
     np.testing.assert_array_equal(learned.dictionary, again.dictionary)
 
 
-def test_compare_matches_the_first_estimator():
+def test_compare_rivals_matches_the_first_estimator():
     data = bars(n_samples=200, seed=0)
     train, held_out = data.X[:150], data.X[150:]
     estimator = PADL(16, nonnegative=True).fit(train)
     said = []
-    scores = comparison.compare(
+    scores = rivals.compare_rivals(
         {"PADL EM": estimator}, train, held_out, minibatch=True, spams_iter=20, callback=said.append
     )
     assert len(said) == 3
