@@ -12,6 +12,9 @@ from .calibration import calibrate_alpha as calibrate_alpha
 from .estimator import PADL as PADL
 from .estimator import ConvergenceWarning as ConvergenceWarning
 from .estimator import NotFittedError as NotFittedError
+from .reliability import Reliability as Reliability
+from .reliability import reappearance as reappearance
+from .reliability import reliability as reliability
 from .sparse_coding import SparseCode as SparseCode
 from .sparse_coding import sparse_code as sparse_code
 
