@@ -13,5 +13,6 @@ from padl_bayes.plots.comparison import comparison as comparison
 from padl_bayes.plots.reconstruction import code_intervals as code_intervals
 from padl_bayes.plots.reconstruction import reconstruction as reconstruction
 from padl_bayes.plots.reconstruction import reconstruction_gallery as reconstruction_gallery
+from padl_bayes.plots.reliability import reliability as reliability
 from padl_bayes.plots.traces import history as history
 from padl_bayes.plots.traces import trace as trace
