@@ -1,13 +1,17 @@
 """What `sample_gibbs` promises beside the right law: resuming, moments, and clear refusals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from padl_bayes.datasets import synthetic_a
-from padl_bayes.inference import sample_gibbs
+from padl_bayes.inference import Gibbs, sample_gibbs
+from padl_bayes.inference.gibbs.chains import Chains
 
 DATA = synthetic_a(0.1, n_samples=20, n_features=5, n_atoms=3, usage=0.5, seed=0)
 X = DATA.X.astype(np.float32)
+INIT = SimpleNamespace(dictionary=DATA.dictionary, codes=DATA.codes, noise_scale=DATA.noise_scale)
 RUN = dict(fixed={"dictionary": DATA.dictionary}, num_chains=2, keep_codes="draws")
 
 
@@ -17,12 +21,30 @@ def test_a_run_that_is_resumed_is_one_longer_run_to_the_bit():
     rest = sample_gibbs(X, num_samples=40, resume=first, **RUN)
     assert whole.samples["codes"].shape == (2, 60, 20, 3)
     for name, draws in whole.samples.items():
-        np.testing.assert_array_equal(np.concatenate([first.samples[name], rest.samples[name]], axis=1), draws)
+        np.testing.assert_array_equal(
+            np.concatenate([first.samples[name], rest.samples[name]], axis=1), draws
+        )
     assert not np.array_equal(whole.samples["codes"][0], whole.samples["codes"][1])
     codes = whole.samples["codes"].reshape(-1, 20, 3)
     np.testing.assert_allclose(whole.codes_moments["mean"], codes.mean(0), atol=1e-5)
     np.testing.assert_allclose(whole.codes_moments["sd"], codes.std(0), atol=1e-3)
     np.testing.assert_allclose(whole.codes_moments["p_used"], (codes != 0).mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize(("asked", "near"), [((0, 60), (0, 60)), (0, (0, 0)), (60, (60, 60))])
+def test_chains_start_with_as_many_atoms_as_asked(asked, near):
+    # So much noise that data say nothing: a sweep keeps each atom with its prior odds, those that the start came with.
+    fixed = {"noise_scale": 1e3, "usage": 0.5, "rate": 1.0}
+    draws = sample_gibbs(X, 60, start_active=asked, fixed=fixed, num_warmup=0, num_samples=1, num_chains=2)
+    # One atom in 62 is expected to change in the sweep, and four births or deaths are tried.
+    np.testing.assert_allclose(draws.samples["num_active"][:, 0], near, atol=10)
+    assert not np.array_equal(draws.samples["dictionary"][0], draws.samples["dictionary"][1])
+
+
+def test_the_first_state_has_as_many_atoms_as_asked():
+    counts = np.array([0, 4, 60])
+    state = Chains(Gibbs(60), X, None, 3, None).start(0, None, counts)
+    np.testing.assert_array_equal(state.z["active"].sum(1), counts)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +55,11 @@ def test_a_run_that_is_resumed_is_one_longer_run_to_the_bit():
         (dict(n_atoms=2, slab="laplace"), ValueError, "slab must be one of"),
         (dict(n_atoms=2, fixed={"weight": 1.0}), ValueError, "fixed must be one of"),
         (dict(n_atoms=2, fixed={"noise_scale": -1.0}), ValueError, "noise_scale"),
+        (dict(n_atoms=2, start_active=3), ValueError, "start_active must be at most n_atoms = 2, found 3"),
+        (dict(n_atoms=2, start_active=-1), ValueError, "start_active must be at least 0"),
+        (dict(n_atoms=2, start_active=(1, 2)), ValueError, "one number a chain, 4, found 2"),
+        (dict(n_atoms=2, start_active=1.5), TypeError, "start_active must be an integer"),
+        (dict(init=INIT, start_active=1), ValueError, "start_active is for scattered starts"),
         (dict(n_atoms=2, num_samples=10, thinning=20), ValueError, "thinning must be at most num_samples"),
         (dict(n_atoms=2, keep_codes="all"), ValueError, "keep_codes must be one of"),
         (dict(n_atoms=64, num_samples=10**8), ValueError, r"GiB.*keep moments"),

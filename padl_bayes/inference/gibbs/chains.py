@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .start import pad_start
+from .start import pad_start, start_with
 from .transition import transition
 
 CHUNK = 50
@@ -27,12 +27,14 @@ class Chains:
         self.arguments = (X, mask)
         self.data = kernel.data(X, mask)
 
-    def start(self, random_state, start):
-        """States of all chains, spread over the devices."""
+    def start(self, random_state, start, n_active=None):
+        """States of all chains, spread over the devices: at a fit, with ``n_active`` (chains,) atoms, or at random."""
         keys = jax.random.split(jax.random.key(random_state), self.n_chains)
         if start is not None:
             padded = pad_start(start, self.kernel.config.n_atoms)
             start = jax.tree.map(lambda a: jnp.broadcast_to(a, (self.n_chains, *jnp.shape(a))), padded)
+        elif n_active is not None:
+            start = start_with(n_active, self.kernel.config.n_atoms)
         states = self.kernel.init(keys, 0, start, self.arguments)
         devices = jax.devices()
         if len(devices) == 1 or self.n_chains % len(devices):

@@ -104,6 +104,7 @@ def sample_gibbs(
     slab="bernoulli_laplace",
     nonnegative=False,
     init=None,
+    start_active=None,
     mask=None,
     fixed=None,
     hyperpriors=None,
@@ -134,6 +135,9 @@ def sample_gibbs(
         A fit to start all chains from, with attributes dictionary, codes and noise_scale. Without it every chain
         starts at random with a number of active atoms of its own, which costs warm-up but is what R-hat needs:
         chains that start together agree whether or not they have seen all of the posterior.
+    start_active : int or sequence of int, optional
+        How many atoms are active where a scattered chain starts, for all chains or for each: chains from few and from
+        many that come to agree have found the number of atoms. Default: a random number for each.
     mask : array_like of bool, shape (N, P), optional
         True where an entry was observed.
     fixed : mapping of str to array_like, optional
@@ -180,6 +184,10 @@ def sample_gibbs(
     fixed = _check_fixed(fixed, X)
     start = None if init is None else start_of(init, X, slab)
     n_atoms = _n_atoms(n_atoms, start, fixed)
+    if start_active is not None:
+        if init is not None or resume is not None:
+            raise ValueError("start_active is for scattered starts, found init or resume as well")
+        start_active = _check_start_active(start_active, n_atoms, num_chains)
     kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed, hyperpriors=hyperpriors)
     nbytes = gibbs_nbytes(
         len(X), X.shape[1], n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
@@ -187,7 +195,7 @@ def sample_gibbs(
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
         chains = Chains(kernel, X, mask, num_chains, watch)
-        state = chains.start(random_state, start) if resume is None else resume.state
+        state = chains.start(random_state, start, start_active) if resume is None else resume.state
         state = chains.warm_up(state, counts["num_warmup"])
         draws = Draws(kernel, _reference(reference, start, state, resume), keep_codes)
         chunk = _chunk(len(X), n_atoms, num_chains, X.dtype)
@@ -229,6 +237,17 @@ def _n_atoms(n_atoms, start, fixed):
     if found is None:
         raise ValueError("n_atoms must be given where neither init nor a fixed dictionary tells it")
     return found + max(8, found // 4)
+
+
+def _check_start_active(start_active, n_atoms, num_chains):
+    """One number a chain."""
+    each = [start_active] * num_chains if np.ndim(start_active) == 0 else list(start_active)
+    if len(each) != num_chains:
+        raise ValueError(f"start_active must have one number a chain, {num_chains}, found {len(each)}")
+    counts = np.array([check_count(count, "start_active", minimum=0) for count in each])
+    if counts.max() > n_atoms:
+        raise ValueError(f"start_active must be at most n_atoms = {n_atoms}, found {counts.max()}")
+    return counts
 
 
 def _reference(reference, start, state, resume):

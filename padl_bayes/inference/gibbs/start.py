@@ -54,6 +54,12 @@ def scattered_start(key, X, mask, n_atoms, slab, fixed):
     )
 
 
+def start_with(counts, n_atoms):
+    """Sites, one row a chain, that set how many atoms are active, ``counts`` (chains,), and a rate to go with it."""
+    active = (np.arange(n_atoms) < counts[:, None]).astype(int)
+    return {"active": active, "activation_rate": (counts + 1) / (n_atoms + 2)}
+
+
 def start_of(init, X, slab):
     """Sites that a fit tells."""
     dictionary = check_dictionary(init.dictionary, "init.dictionary", n_features=X.shape[1])
