@@ -13,6 +13,7 @@ from .estimator import PADL as PADL
 from .estimator import ConvergenceWarning as ConvergenceWarning
 from .estimator import NotFittedError as NotFittedError
 from .reliability import Reliability as Reliability
+from .reliability import posterior_atoms as posterior_atoms
 from .reliability import reappearance as reappearance
 from .reliability import reliability as reliability
 from .sparse_coding import SparseCode as SparseCode

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from padl_bayes._validation import check_array, check_count, check_matrix, check_scalar
-from padl_bayes.alignment import match
+from padl_bayes.alignment import align, match
 
 
 class Reliability(NamedTuple):
@@ -203,3 +203,68 @@ def reappearance(atoms, others, *, threshold=0.95, flip=True):
         if len(atoms) and len(other):
             held += match(other, atoms, flip=flip).cosines > threshold
     return held / len(others)
+
+
+class PosteriorAtoms(NamedTuple):
+    """The atoms that a posterior speaks of, one a label.
+
+    Attributes
+    ----------
+    dictionary : ndarray, shape (K, P)
+        Unit-norm mean directions; zero where a label is never active.
+    probability : ndarray, shape (K,)
+        P(active): the label's activation probability, averaged over draws.
+    presence : ndarray, shape (K,)
+        Share of the draws with an active atom that matches the mean direction. Where an atom is active but its
+        direction is not determined, this is the smaller one.
+    """
+
+    dictionary: np.ndarray
+    probability: np.ndarray
+    presence: np.ndarray
+
+
+def posterior_atoms(samples, *, threshold=0.95, flip=True):
+    """Return the atoms of a posterior with how sure they are.
+
+    Parameters
+    ----------
+    samples : mapping of str to array_like
+        Draws (chain, draw, ...): dictionary (..., K, P) and, unless all atoms are always active, active and
+        activation_prob (..., K). For example ``posterior["posterior"]`` of ArviZ data, or ``samples`` of
+        `padl_bayes.inference.sample_gibbs`. They are aligned over all draws first.
+    threshold : float
+        Absolute cosine that a match exceeds, in [0, 1].
+    flip : bool
+        Whether an atom and its negative are the same; False for nonnegative codes.
+
+    Returns
+    -------
+    PosteriorAtoms
+        In the order of the aligned labels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Draws that are missing or do not fit together, or ``threshold`` out of range.
+    """
+    for name in ("dictionary", *(("activation_prob",) if "active" in samples else ())):
+        if name not in samples:
+            raise ValueError(f"samples must hold {name}, found {sorted(samples)}")
+    draws = check_array(samples["dictionary"], "dictionary", ("chain", "draw", "K", "P"))
+    active = check_array(samples["active"], "active", draws.shape[:3]) if "active" in samples else None
+    aligned = align(draws, active=active, flip=flip)
+    if active is None:
+        active = probability = np.ones(draws.shape[:3])
+    else:
+        probability = aligned.apply(
+            _check_unit(samples["activation_prob"], "activation_prob", draws.shape[:3])
+        )
+    in_use = [
+        atoms[on > 0]
+        for atoms, on in zip(
+            draws.reshape(-1, *draws.shape[2:]), active.reshape(-1, draws.shape[2]), strict=True
+        )
+    ]
+    presence = reappearance(aligned.reference, in_use, threshold=threshold, flip=flip)
+    return PosteriorAtoms(aligned.reference, probability.mean((0, 1)), presence)

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 import padl_bayes as pb
 from padl_bayes.plots import reliability as draw
-from padl_bayes.reliability import Reliability, reappearance, reliability, wilson
+from padl_bayes.reliability import Reliability, posterior_atoms, reappearance, reliability, wilson
 
 
 def forecaster(n, distort=lambda p: p, seed=0):
@@ -105,6 +105,42 @@ def test_reappearance_takes_fits_and_truths():
     assert reappearance(np.zeros((0, 12)), [truth]).shape == (0,)
 
 
+def planted_posterior():
+    """Draws (2, 100) of three atoms in random order and sign: sure, vague in direction, active half the time."""
+    rng = np.random.default_rng(0)
+    dictionary, active = np.zeros((2, 100, 3, 6)), np.ones((2, 100, 3))
+    dictionary[..., 0, 0] = dictionary[..., 2, 2] = 1
+    # the second leans by 35 degrees, this way in one half of the draws and that way in the other: cosine 0.82
+    lean = np.where(np.arange(100) % 2, 1.0, -1.0) * np.tan(np.radians(35))
+    dictionary[..., 1, 1], dictionary[..., 1, 3] = 1, lean
+    active[:, 50:, 2] = 0
+    probability = active * [0.9, 0.8, 0.7] + 0.05 * (1 - active)
+    for c, s in np.ndindex(2, 100):
+        order = rng.permutation(3)
+        dictionary[c, s] = dictionary[c, s, order] * rng.choice([-1, 1], (3, 1))
+        active[c, s], probability[c, s] = active[c, s, order], probability[c, s, order]
+    return {"dictionary": dictionary, "active": active, "activation_prob": probability}
+
+
+def test_atoms_of_a_posterior_are_found_whatever_their_labels():
+    found = posterior_atoms(planted_posterior())
+    order = np.argmax(np.abs(found.dictionary), axis=1)
+    assert sorted(order) == [0, 1, 2]
+    np.testing.assert_allclose(np.abs(found.dictionary), np.eye(6)[order], atol=1e-12)
+    np.testing.assert_allclose(found.probability, np.array([0.9, 0.8, 0.375])[order])
+    np.testing.assert_allclose(found.presence, np.array([1, 0, 0.5])[order])
+    np.testing.assert_allclose(
+        posterior_atoms(planted_posterior(), threshold=0.8).presence, np.array([1, 1, 0.5])[order]
+    )
+
+
+def test_atoms_of_a_continuous_posterior_are_always_active():
+    draws = planted_posterior()
+    found = posterior_atoms({"dictionary": draws["dictionary"]}, threshold=0.8)
+    np.testing.assert_array_equal(found.probability, 1)
+    np.testing.assert_array_equal(found.presence, 1)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -122,6 +158,9 @@ def test_reappearance_takes_fits_and_truths():
         (lambda: reappearance(np.eye(3), [np.zeros((0, 4))]), r"others\[0\]"),
         (lambda: reappearance(np.ones(3), [np.eye(3)]), "atoms must have 2 dimensions"),
         (lambda: reappearance(np.eye(3), [np.eye(3)], threshold=1.5), "threshold must be"),
+        (lambda: posterior_atoms({"active": 1}), "samples must hold dictionary"),
+        (lambda: posterior_atoms(planted_posterior() | {"active": np.ones(3)}), "active must have shape"),
+        (lambda: posterior_atoms({"dictionary": np.ones((1, 1, 2, 2)), "active": 1}), "hold activation_prob"),
     ],
 )
 def test_bad_input_is_named(call, message):
