@@ -9,6 +9,7 @@ from .alignment import align as align
 from .alignment import match as match
 from .alignment import recovered as recovered
 from .calibration import calibrate_alpha as calibrate_alpha
+from .comparison import compare as compare
 from .estimator import PADL as PADL
 from .estimator import ConvergenceWarning as ConvergenceWarning
 from .estimator import NotFittedError as NotFittedError

@@ -250,6 +250,22 @@ def summarise(weights):
     return top + jnp.log(mean), jnp.sqrt(variance) / mean
 
 
+def weighted_codes(key, rows, random_keys, n_draws):
+    """Codes (n, S, K) drawn for rows, and log p(x, r) / q(r) (n, S): see `estimate`."""
+    factored, spread = mean_field_sites(key, rows)
+    matched, wide = prior_sites(rows)
+    refined, marginal = propagated_sites(key, rows, matched)
+    proposals = (
+        make_proposal(rows, factored, spread),
+        make_proposal(rows, refined, marginal),
+        make_proposal(rows, wide, marginal),
+    )
+    split = jax.vmap(lambda k: jax.random.split(k, PROPOSALS))(random_keys)
+    drawn = [draw_codes(key, p, split[:, v], n_draws // PROPOSALS) for v, p in enumerate(proposals)]
+    codes = jnp.concatenate(drawn, axis=1)
+    return codes, log_weights(key, rows, proposals, codes)
+
+
 def estimate(key, rows, random_keys, n_draws):
     """log evidence (n,) of rows and its standard error, from ``n_draws`` draws a row, a multiple of `PROPOSALS`.
 
@@ -261,16 +277,6 @@ def estimate(key, rows, random_keys, n_draws):
     random_keys : array of PRNG keys, shape (n,)
     n_draws : int
     """
-    factored, spread = mean_field_sites(key, rows)
-    matched, wide = prior_sites(rows)
-    refined, marginal = propagated_sites(key, rows, matched)
-    proposals = (
-        make_proposal(rows, factored, spread),
-        make_proposal(rows, refined, marginal),
-        make_proposal(rows, wide, marginal),
-    )
-    split = jax.vmap(lambda k: jax.random.split(k, PROPOSALS))(random_keys)
-    drawn = [draw_codes(key, p, split[:, v], n_draws // PROPOSALS) for v, p in enumerate(proposals)]
-    weights = log_weights(key, rows, proposals, jnp.concatenate(drawn, axis=1))
+    _, weights = weighted_codes(key, rows, random_keys, n_draws)
     strata = weights.reshape(len(weights), PROPOSALS, -1).transpose(1, 0, 2)
     return summarise(strata)

@@ -267,4 +267,4 @@ def fit_map(
         problem = problem._replace(dictionary=state.dictionary)
         found = solve(problem, state.codes, tol=gap_tol, max_sweeps=10_000, energy=energy)
         fit = _package(X, np.array(state.dictionary), found, (alpha1, alpha2), history, reason)
-    return fit._replace(wall_time=time.perf_counter() - started)
+    return fit._replace(wall_time=time.perf_counter() - started, nonnegative=bool(nonnegative))

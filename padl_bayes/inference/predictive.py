@@ -1,24 +1,15 @@
 """Log predictive density of samples with their codes integrated out, for one or for all draws of a posterior."""
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from .._validation import check_array, check_choice, check_count, check_dictionary, check_mask, check_matrix
-from ..kernels.code_sweep import BLOCK, Atoms, Tile
 from ..models.padl import SLABS
-from .code_evidence import PROPOSALS, Rows, estimate
-from .recoding import recode_tile
+from ._rows import Draws, Problem, compressed, each_batch
+from .code_evidence import PROPOSALS, estimate
 from .replication import posterior_predictive as posterior_predictive
-
-_TILE = 256
-_WORK_BYTES = 2**28
-_FULL_USAGE = 1 - 1e-15
 
 
 class LogPredictive(NamedTuple):
@@ -28,23 +19,6 @@ class LogPredictive(NamedTuple):
     """(..., N)"""
     standard_error: np.ndarray
     """(..., N) of the log."""
-
-
-class Draws(NamedTuple):
-    """Everything global, one draw a row, float64: dictionary (S, K, P), noise_scale (S,), the rest (S, K)."""
-
-    dictionary: np.ndarray
-    usage: np.ndarray
-    rate: np.ndarray
-    noise_scale: np.ndarray
-    envelope: Any = None
-
-
-class Problem(NamedTuple):
-    """Data (N, P), zero where unobserved, and the mask as 0 and 1 (N, P), or None; float64."""
-
-    X: np.ndarray
-    observed: Any
 
 
 def _check_positive(values, name, shape):
@@ -75,126 +49,17 @@ def _check_slab(slab, envelope):
         raise ValueError(f'envelope goes with slab="l1linf" and no other, found slab={slab!r} and it {state}')
 
 
-def _compressed(draws):
-    """The draws with atoms in use first, and no more places than the fullest draw needs; spare ones have usage 0."""
-    count = int((draws.usage > 0).sum(axis=1).max())
-    places = max(-(-count // BLOCK), 1) * BLOCK
-    order = np.argsort(draws.usage == 0, axis=1, kind="stable")[:, :places]
-
-    def take(table, spare):
-        taken = np.take_along_axis(table, order.reshape(order.shape + (1,) * (table.ndim - 2)), axis=1)
-        lacking = places - taken.shape[1]
-        widths = [(0, 0), (0, lacking)] + [(0, 0)] * (taken.ndim - 2)
-        return np.pad(taken, widths, constant_values=spare)
-
-    envelope = None if draws.envelope is None else take(draws.envelope, 1.0)
-    return Draws(
-        take(draws.dictionary, 0.0),
-        take(draws.usage, 0.0),
-        take(draws.rate, 1.0),
-        draws.noise_scale,
-        envelope,
-    )
-
-
-@partial(jax.jit, static_argnums=0)
-def _mean_field(key, x, observed, atoms, precision, hot):
-    """Mean-field posterior means (B, K, n) of a tile of samples (P, n) under B draws."""
-    n = x.shape[1]
-    tile = Tile(jnp.ones(n, x.dtype), observed, jnp.full(n, -1))
-    n_atoms = atoms.rate.shape[1]
-
-    def one(atoms, precision):
-        start = jnp.zeros((n_atoms, n), x.dtype)
-        return recode_tile(key, x, start, atoms, precision, hot, tile, jnp.arange(n_atoms)).codes
-
-    return jax.vmap(one)(atoms, precision)
-
-
-def _gram(draws, observed):
-    """D D' over the observed features (B, n, K, K), or (B, 1, K, K) where all are."""
-    if observed is None:
-        return (draws.dictionary @ draws.dictionary.transpose(0, 2, 1))[:, None]
-    size, n_atoms, n_features = draws.dictionary.shape
-    products = draws.dictionary[:, :, None] * draws.dictionary[:, None]
-    flat = products.reshape(size, n_atoms * n_atoms, n_features)
-    return (observed @ flat.transpose(0, 2, 1)).reshape(size, len(observed), n_atoms, n_atoms)
-
-
-def _make_rows(key, problem, draws, hot):
-    """`Rows` of all pairs of draws and samples, samples fastest."""
-    X, observed = problem
-    size, n_atoms = draws.usage.shape
-    n = len(X)
-    repeat = partial(np.repeat, repeats=n, axis=0)
-    tau = draws.noise_scale**-2
-    usage = np.minimum(draws.usage, _FULL_USAGE)
-    with np.errstate(divide="ignore"):
-        logit = np.log(usage) - np.log1p(-usage)
-    atoms = Atoms(draws.dictionary, logit, draws.rate, (usage > 0).astype(np.float64))
-    plain = ("bernoulli_laplace", key[1]) if key[0] == "l1linf" else key
-    seen = None if observed is None else observed.T
-    mean = np.asarray(_mean_field(plain, X.T, seen, atoms, tau, hot)).transpose(0, 2, 1)
-    prior_square = 1 / draws.rate if key[0] == "bernoulli_gaussian" else 2 / draws.rate**2
-    rate: Any = repeat(draws.rate)
-    if draws.envelope is not None:
-        mean = np.clip(mean, -draws.envelope[:, None], draws.envelope[:, None])
-        prior_square = np.minimum(prior_square, draws.envelope**2 / 3)
-        rate = (rate, repeat(draws.envelope))
-
-    quadratic = np.broadcast_to(
-        tau[:, None, None, None] * _gram(draws, observed), (size, n, n_atoms, n_atoms)
-    )
-    n_observed = np.full(n, X.shape[1]) if observed is None else observed.sum(axis=1)
-    constant = 0.5 * n_observed * np.log(tau[:, None] / (2 * np.pi)) - 0.5 * tau[:, None] * np.sum(
-        X**2, axis=1
-    )
-    return Rows(
-        linear=(tau[:, None, None] * (X @ draws.dictionary.transpose(0, 2, 1))).reshape(-1, n_atoms),
-        quadratic=quadratic.reshape(-1, n_atoms, n_atoms),
-        constant=constant.reshape(-1),
-        usage_logit=repeat(logit),
-        rate=rate,
-        prior_square=repeat(prior_square),
-        mean=mean.reshape(-1, n_atoms),
-        precision=repeat(tau)[:, None],
-    )
-
-
-def _batches(n_samples, n_draws, n_atoms, n_codes):
-    """Samples in a tile, and draws in a batch, that keep the work within its memory."""
-    row = 8 * n_atoms * (8 * n_atoms + 6 * n_codes)
-    rows = max(_WORK_BYTES // row, 1)
-    tile = min(n_samples, _TILE, rows)
-    return tile, min(n_draws, max(rows // tile, 1))
-
-
-def _padded(array, start, size):
-    """``size`` rows from ``start`` on, the last one repeated where there are fewer: one shape, one compilation."""
-    return array[np.minimum(np.arange(start, start + size), len(array) - 1)]
-
-
-def _estimate_all(key, problem, draws, n_codes, random_state, progress):
+def estimate_all(key, problem, draws, n_codes, random_state, progress):
     """`LogPredictive` (S, N) of N samples under S draws."""
-    draws = _compressed(draws)
-    n_draws, n_atoms = draws.usage.shape
-    n_samples = len(problem.X)
-    observed = problem.X.size if problem.observed is None else problem.observed.sum()
-    hot = observed / max(np.sum(problem.X**2), np.finfo(float).tiny)
-    tile, batch = _batches(n_samples, n_draws, n_atoms, n_codes)
-    starts = [(s, n) for s in range(0, n_draws, batch) for n in range(0, n_samples, tile)]
-    out = np.empty((2, n_draws, n_samples))
-    root = jax.random.key(random_state)
-    fold = jax.jit(jax.vmap(lambda s, n: jax.random.fold_in(jax.random.fold_in(root, s), n)))
-    console = Console(stderr=True)
-    for s, n in track(starts, "log predictive density", console=console, disable=not progress):
-        part = jax.tree.map(lambda a, s=s: _padded(a, s, batch), draws)
-        rows = _make_rows(key, jax.tree.map(lambda a, n=n: _padded(a, n, tile), problem), part, hot)
-        pairs = np.divmod(np.arange(batch * tile), tile)
-        done = estimate(key, rows, fold(pairs[0] + s, pairs[1] + n), n_codes)
+    draws = compressed(draws)
+    shape = (len(draws.usage), len(problem.X))
+    out = np.empty((2, *shape))
+    label = "log predictive density" if progress else None
+    for batch in each_batch(key, problem, draws, n_codes, random_state, label=label):
+        done = estimate(key, batch.rows, batch.random_keys, n_codes)
         for table, values in zip(out, done, strict=True):
-            block = table[s : s + batch, n : n + tile]
-            block[:] = np.asarray(values).reshape(batch, tile)[: block.shape[0], : block.shape[1]]
+            block = batch.crop(values, shape)
+            table[batch.draw :, batch.sample :][: block.shape[0], : block.shape[1]] = block
     return LogPredictive(*out)
 
 
@@ -202,7 +67,7 @@ def _estimate(slab, nonnegative, problem, draws, n_draws, random_state, progress
     n_codes = -(-check_count(n_draws, "n_draws", minimum=2 * PROPOSALS) // PROPOSALS) * PROPOSALS
     check_count(random_state, "random_state", minimum=0)
     with jax.enable_x64(True):
-        return _estimate_all((slab, bool(nonnegative)), problem, draws, n_codes, random_state, progress)
+        return estimate_all((slab, bool(nonnegative)), problem, draws, n_codes, random_state, progress)
 
 
 def log_predictive(
@@ -280,8 +145,8 @@ def log_predictive(
     return LogPredictive(*(values[0].astype(dtype) for values in done))
 
 
-def _draws_of(samples, slab, thinning):
-    """``(chains, draws kept)`` and the `Draws`, chains one after the other."""
+def draws_of(samples, slab, thinning):
+    """``(chains, draws kept)`` and the `Draws` of samples (chain, draw, ...), chains one after the other."""
     of_slab = ("active", "rate_l1", "envelope") if slab == "l1linf" else ("usage", "rate")
     for name in ("dictionary", "noise_scale", *of_slab):
         if name not in samples:
@@ -352,7 +217,7 @@ def pointwise_log_likelihood(
         As `log_predictive`; a variable that is missing or has another shape.
     """
     check_choice(slab, "slab", SLABS)
-    kept, draws = _draws_of(samples, slab, thinning)
+    kept, draws = draws_of(samples, slab, thinning)
     problem, dtype = _check_data(X, mask, draws.dictionary.shape[-1])
     done = _estimate(slab, nonnegative, problem, draws, n_draws, random_state, progress)
     return LogPredictive(*(values.reshape(*kept, -1).astype(dtype) for values in done))

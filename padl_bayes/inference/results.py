@@ -29,6 +29,8 @@ class MapFit(NamedTuple):
     """Why the fit stopped."""
     wall_time: float
     """Seconds."""
+    nonnegative: bool = False
+    """Whether codes were held >= 0."""
 
 
 class EmFit(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import logsumexp
 
 from padl_bayes.arviz_io import load_arviz, to_arviz
-from padl_bayes.inference import predictive
+from padl_bayes.inference import _rows
 from padl_bayes.inference.em import code_em
 from padl_bayes.inference.predictive import log_predictive, pointwise_log_likelihood, posterior_predictive
 from padl_bayes.inference.results import EmFit
@@ -206,8 +206,8 @@ def test_every_draw_gets_its_own_density(monkeypatch):
         globals_ = [samples[name][index][on] for name in ("dictionary", "usage", "rate")]
         wanted = exact("laplace", X, (*globals_, samples["noise_scale"][index]), {})
         assert (np.abs(done.log_density[index] - wanted) < 4.5 * done.standard_error[index]).all()
-    monkeypatch.setattr(predictive, "_WORK_BYTES", 2**22)
-    monkeypatch.setattr(predictive, "_TILE", 5)
+    monkeypatch.setattr(_rows, "_WORK_BYTES", 2**22)
+    monkeypatch.setattr(_rows, "_TILE", 5)
     batched = pointwise_log_likelihood(X, samples, n_draws=DRAWS)
     np.testing.assert_allclose(batched.log_density, done.log_density, rtol=1e-6)
 
