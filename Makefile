@@ -5,7 +5,7 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test lint calibrate bench clean
+.PHONY: demo test lint calibrate bench notebooks clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ calibrate: $(VENV)/.installed  ## the slow suite
 
 bench: $(VENV)/.installed  ## comparisons with rivals
 	$(BIN)/python -m benchmarks
+
+notebooks: $(VENV)/.installed  ## run the notebooks and write them with their outputs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+	$(BIN)/jupytext --to ipynb --execute notebooks/*.py
 
 clean:
 	rm -rf .venv-* build dist demo-report .pytest_cache .mypy_cache .ruff_cache
