@@ -178,7 +178,12 @@ def run_part(name, size, workers):
         for group, found in scores.items()
         for (engine, threshold), score in found.items()
     ]
-    return {"size": size._asdict(), "machine": describe(), "r_hat": r_hat, "rows": rows}
+    return {
+        "size": size._asdict(),
+        "machine": describe(),
+        "r_hat": np.nan_to_num(r_hat, nan=0.0).tolist(),
+        "rows": rows,
+    }
 
 
 def as_reliability(row):
@@ -190,6 +195,8 @@ def as_reliability(row):
 def section(name, result):
     """Markdown of one part."""
     size, r_hat = Size(**result["size"]), np.asarray(result["r_hat"])
+    known = r_hat[r_hat > 0]
+    spread = f"median {np.median(known):.3f}, largest {known.max():.3f}" if len(known) else "it never changed"
     if name == "synthetic":
         lead = (
             f"{len(r_hat)} data sets: {size.n_samples} samples of 16 features, 8 true atoms, fits given 16; usage "
@@ -204,7 +211,7 @@ def section(name, result):
         f"## {name}",
         "",
         f"{lead} Gibbs: {size.chains} chains of {size.sweeps} + {size.sweeps} sweeps; R-hat of the number of active "
-        f"atoms: median {np.nanmedian(r_hat):.3f}, largest {np.nanmax(r_hat):.3f}. {result['machine']}.",
+        f"atoms: {spread}. {result['machine']}.",
         "",
         "| against | forecast | cosine above | atoms | mean probability | mean outcome | ECE | if calibrated | Brier |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",

@@ -42,7 +42,7 @@ def reliability(results, *, xlabel="P(active)", ylabel="share that is real", tit
     for i, (name, result) in enumerate(named.items()):
         _draw(ax, name, result, colours[i], MARKERS[i % len(MARKERS)], (i - (len(named) - 1) / 2) * 0.008)
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    legend(ax, loc="upper left")
+    legend(ax, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     levels = {result.level for result in named.values()}
     if len(levels) == 1:
         ylabel = f"{ylabel}, {percent(levels.pop())} interval"
