@@ -239,7 +239,7 @@ calibration error over ten bins; beside it what it would be on average were the 
 def draw(name, result):
     """Diagrams of one part: a row each thing to compare with, a column each threshold."""
     groups = list(dict.fromkeys(row["against"] for row in result["rows"]))
-    fig = Figure(figsize=(4.2 * len(THRESHOLDS), 4.1 * len(groups)), layout="constrained")
+    fig = Figure(figsize=(4.2 * len(THRESHOLDS), 5.0 * len(groups)), layout="constrained")
     axes = fig.subplots(len(groups), len(THRESHOLDS), squeeze=False)
     for i, group in enumerate(groups):
         for j, threshold in enumerate(THRESHOLDS):

@@ -7,7 +7,7 @@ import numpy as np
 from padl_bayes.plots._style import CYCLE, MUTED, dress, legend, new_axes, percent
 from padl_bayes.reliability import Reliability
 
-SIZE = (4.2, 4.0)
+SIZE = (4.2, 4.8)
 MARKERS = "osD^vP"
 
 
