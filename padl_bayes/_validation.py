@@ -214,6 +214,15 @@ def check_count(value, name, *, minimum=1):
     return int(value)
 
 
+def check_draws(num_samples, num_chains, thinning):
+    """Return the counts by name; at least one draw of a chain must be kept."""
+    counts = dict(num_samples=num_samples, num_chains=num_chains, thinning=thinning)
+    counts = {name: check_count(value, name) for name, value in counts.items()}
+    if thinning > num_samples:
+        raise ValueError(f"thinning must be at most num_samples = {num_samples}, found {thinning}")
+    return counts
+
+
 def check_scalar(value, name, *, minimum=0.0, strict=False, maximum=np.inf):
     """Return ``value`` as a finite float in [minimum, maximum], or (``strict``) above ``minimum``."""
     # a zero-dimensional NumPy or JAX array is a number too

@@ -50,3 +50,14 @@ def draw_progress(enabled, total):
             progress.update(task, advance=sweeps, description=f"{stage}: {counts} atoms")
 
         yield advance
+
+
+@contextmanager
+def step_progress(enabled, total):
+    """Yield a callback ``(steps taken, ELBO)`` for `fit_svi` that moves a bar of ``total`` steps."""
+    if not enabled:
+        yield lambda taken, elbo: None
+        return
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("svi", total=total)
+        yield lambda taken, elbo: progress.update(task, completed=taken, description=f"svi: elbo {elbo:.6g}")

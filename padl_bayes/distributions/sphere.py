@@ -10,6 +10,11 @@ from numpyro.distributions.util import validate_sample
 from padl_bayes._validation import check_count
 
 
+def log_uniform_density(dim):
+    """Log density of the uniform law on the unit sphere of R^dim, against the surface measure."""
+    return lgamma(dim / 2) - log(2) - dim / 2 * log(pi)
+
+
 class _UnitSphere(constraints.Constraint):
     """The unit sphere, as a support of its own that has a bijection with an unconstrained space."""
 
@@ -73,8 +78,7 @@ class UniformSphere(ProjectedNormal):
 
     @validate_sample
     def log_prob(self, value):
-        dim = self.event_shape[0]
-        log_density = lgamma(dim / 2) - log(2) - dim / 2 * log(pi)
+        log_density = log_uniform_density(self.event_shape[0])
         shape = jnp.broadcast_shapes(jnp.shape(value)[:-1], self.batch_shape)
         return jnp.full(shape, log_density, jnp.result_type(value, float))
 

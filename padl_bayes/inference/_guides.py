@@ -26,9 +26,9 @@ from numpyro.primitives import Messenger
 
 from padl_bayes.distributions import Envelope
 from padl_bayes.distributions.sphere import StereographicTransform
+from padl_bayes.inference._continuous import RATES
 from padl_bayes.models import laplace, padl
 
-RATES = {"l1linf": ("rate_l1", "rate_linf"), "laplace": ("rate",)}
 _SCALE = 0.1
 _RIDGE = 0.1
 

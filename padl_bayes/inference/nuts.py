@@ -13,16 +13,15 @@ from numpyro.infer import MCMC, NUTS, init_to_uniform
 from padl_bayes._memory import check_fits
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import (
-    check_array,
     check_choice,
     check_count,
-    check_dictionary,
+    check_draws,
     check_scalar,
     check_training_data,
 )
+from padl_bayes.inference._continuous import RATES, check_fixed, check_n_atoms, values_at
 from padl_bayes.models import laplace, padl
 
-_GLOBALS = {"l1linf": ("noise_scale", "rate_l1", "rate_linf"), "laplace": ("noise_scale", "rate")}
 _STATS = {
     "accept_prob": "acceptance_rate",
     "diverging": "diverging",
@@ -134,18 +133,17 @@ def sample_nuts(
     """
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
-    check_choice(model, "model", tuple(_GLOBALS))
-    counts = dict(num_warmup=num_warmup, num_samples=num_samples, num_chains=num_chains, thinning=thinning)
-    counts = {name: check_count(value, name) for name, value in counts.items()}
+    check_choice(model, "model", tuple(RATES))
+    counts = check_draws(num_samples, num_chains, thinning) | {
+        "num_warmup": check_count(num_warmup, "num_warmup")
+    }
     tuning = dict(
         target_accept_prob=check_scalar(target_accept, "target_accept", strict=True, maximum=1.0),
         max_tree_depth=check_count(max_tree_depth, "max_tree_depth"),
     )
-    if thinning > num_samples:
-        raise ValueError(f"thinning must be at most num_samples = {num_samples}, found {thinning}")
-    fixed = _check_fixed(fixed, model)
-    start = None if init is None else _start(init, X, model, nonnegative)
-    n_atoms = _n_atoms(n_atoms, start, fixed)
+    fixed = check_fixed(fixed, model)
+    strategy = _strategy(init, X, nonnegative)
+    n_atoms = check_n_atoms(n_atoms, init, fixed)
     nbytes = nuts_nbytes(
         X.shape[0],
         X.shape[1],
@@ -158,7 +156,7 @@ def sample_nuts(
     check_fits(nbytes, "NUTS with these draws", _REMEDY, limit=max_bytes)
     program = _program(model, X, n_atoms, nonnegative, mask, fixed, hyperpriors)
     with precision_of(X):
-        kernel = NUTS(program, init_strategy=_strategy(start), **tuning)
+        kernel = NUTS(program, init_strategy=strategy, **tuning)
         mcmc = MCMC(kernel, chain_method=chain_method, progress_bar=progress, **counts)
         direction = () if "dictionary" in fixed else ("dictionary_normal",)
         removed = tuple(f"~z.{name}" for name in (*_NOT_KEPT[model], *direction, *fixed))
@@ -192,26 +190,6 @@ def nuts_nbytes(n_samples, n_features, n_atoms, n_draws, n_chains=1, *, dtype=np
     return np.dtype(dtype).itemsize * n_chains * (2 * n_draws * position + working)
 
 
-def _check_fixed(fixed, model):
-    fixed = dict(fixed or {})
-    for name in fixed:
-        check_choice(name, "fixed", ("dictionary", *_GLOBALS[model]))
-    if "dictionary" in fixed:
-        fixed["dictionary"] = check_dictionary(fixed["dictionary"])
-    return fixed | {k: check_scalar(v, k, strict=True) for k, v in fixed.items() if k != "dictionary"}
-
-
-def _n_atoms(n_atoms, start, fixed):
-    known = [] if start is None else [len(start["dictionary_normal"][0])]
-    known += [len(fixed["dictionary"])] if "dictionary" in fixed else []
-    known += [] if n_atoms is None else [check_count(n_atoms, "n_atoms")]
-    if not known:
-        raise ValueError("n_atoms must be given where neither init nor a fixed dictionary tells it")
-    if len(set(known)) > 1:
-        raise ValueError(f"n_atoms must agree with init and fixed, found {' and '.join(map(str, known))}")
-    return known[0]
-
-
 def _program(model, X, n_atoms, nonnegative, mask, fixed, hyperpriors):
     """Return the program; the rate of activation says nothing where all atoms are active."""
     shared = dict(nonnegative=nonnegative, mask=mask, hyperpriors=hyperpriors, continuous=True, **fixed)
@@ -220,42 +198,22 @@ def _program(model, X, n_atoms, nonnegative, mask, fixed, hyperpriors):
     return partial(padl, X, n_atoms, slab="l1linf", activation_rate=0.5, **shared)
 
 
-def _start(init, X, model, nonnegative):
-    """Return (value, spread) of the sampled sites near the fit ``init``."""
-    dictionary = check_dictionary(init.dictionary, "init.dictionary", n_features=X.shape[1])
-    codes = check_array(init.codes, "init.codes", (X.shape[0], len(dictionary)))
-    noise_scale = check_scalar(init.noise_scale, "init.noise_scale", strict=True)
-    typical = np.abs(codes).mean()
-    if typical == 0:
-        raise ValueError("init.codes must have an entry that is not zero")
-    # Nothing can start at the edge of its support: one-sided codes off zero, envelopes off the largest code.
-    codes = np.maximum(codes, 0.01 * typical) if nonnegative else codes
-    largest = np.abs(codes).max(0)
-    envelope = 1.1 * largest + 0.1 * typical
-    unit_spread = dict(
-        dictionary_normal=dictionary * np.sqrt(X.shape[1]),
-        noise_scale=noise_scale,
-        rate=1 / typical,
-        rate_l1=1 / typical,
-        rate_linf=1 / np.mean(envelope - largest),
-        envelope=envelope,
-        codes_unit=codes / envelope,
-    )
-    start = {name: (np.asarray(value, X.dtype), _JITTER) for name, value in unit_spread.items()}
-    return start | {"codes": (codes.astype(X.dtype), _JITTER if nonnegative else _JITTER * typical)}
+def _strategy(init, X, nonnegative):
+    if init is None:
+        return init_to_uniform
+    values = values_at(init, X, nonnegative)
+    # Two-sided codes are not on the log scale: their unit is that of the codes.
+    unit = 1.0 if nonnegative else np.abs(values["codes"]).mean()
+    return partial(_init_near, values=values, units={"codes": unit})
 
 
-def _strategy(start):
-    return init_to_uniform if start is None else partial(_init_near, start=start)
-
-
-def _init_near(site, start):
+def _init_near(site, values, units):
     """Initialise a site near its value, in unconstrained coordinates, so that chains differ."""
     if site["type"] != "sample" or site["is_observed"]:
         return None
-    if site["name"] not in start:
+    if site["name"] not in values:
         return init_to_uniform(site)
-    value, spread = start[site["name"]]
     bijection = biject_to(site["fn"].support)
-    free = bijection.inv(jnp.asarray(value))
+    free = bijection.inv(jnp.asarray(values[site["name"]]))
+    spread = _JITTER * units.get(site["name"], 1.0)
     return bijection(free + spread * random.normal(site["kwargs"]["rng_key"], free.shape, free.dtype))

@@ -1,7 +1,6 @@
 """Variational inference of the continuous models with NumPyro, on all samples at once or on batches."""
 
 import time
-from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -12,16 +11,14 @@ import numpy as np
 from jax import random
 from numpyro.handlers import replay, seed
 from numpyro.infer.util import log_density
-from rich.console import Console
-from rich.progress import Progress
 
 from padl_bayes._arviz import load_arviz
 from padl_bayes._memory import check_fits
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_choice, check_count, check_scalar, check_training_data
 from padl_bayes.inference._ascent import Task, climb
+from padl_bayes.inference._continuous import RATES, check_fixed, check_n_atoms, values_at
 from padl_bayes.inference._guides import (
-    RATES,
     Known,
     Spec,
     first_params,
@@ -29,8 +26,8 @@ from padl_bayes.inference._guides import (
     positive_sites,
     program_of,
 )
-from padl_bayes.inference.nuts import _check_fixed, _n_atoms, _start
 from padl_bayes.models import hyperpriors_from
+from padl_bayes.progress import step_progress
 
 _REMEDY = "keep fewer draws (num_draws), or fewer samples or atoms"
 _FEWEST = 30
@@ -159,19 +156,17 @@ def fit_svi(
     learning_rate = check_scalar(learning_rate, "learning_rate", strict=True)
     tol = check_scalar(tol, "tol")
     random_state = check_count(random_state, "random_state", minimum=0)
-    fixed = _check_fixed(fixed, model)
-    start = {} if init is None else _start(init, X, model, nonnegative)
-    n_atoms = _n_atoms(n_atoms, start or None, fixed)
+    fixed = check_fixed(fixed, model)
+    n_atoms = check_n_atoms(n_atoms, init, fixed)
     nbytes = svi_nbytes(n_samples, n_features, n_atoms, num_draws, batch_size=batch_size, dtype=X.dtype)
     check_fits(nbytes, "SVI with these draws", _REMEDY, limit=max_bytes)
     if init is None:
         init = _first_fit(X, n_atoms, nonnegative, fixed, random_state)
-        start = _start(init, X, model, nonnegative)
+    values = values_at(init, X, nonnegative)
     spec = Spec(model, bool(nonnegative), n_samples, n_features, n_atoms)
     settings = dict(model=model, nonnegative=spec.nonnegative, n_atoms=n_atoms, fixed=sorted(fixed))
     settings |= dict(batch_size=batch_size, num_steps=num_steps, learning_rate=learning_rate, tol=tol)
-    values = {name: value for name, (value, _) in start.items()}
-    with precision_of(X), _progress(progress, num_steps) as report:
+    with precision_of(X), step_progress(progress, num_steps) as report:
         known = _known(X, mask, fixed, hyperpriors, init.dictionary, values["noise_scale"])
         data = jnp.asarray(X), None if mask is None else jnp.asarray(mask)
         task = Task(spec, known, data, batch_size, num_steps, learning_rate, tol)
@@ -292,14 +287,3 @@ def _first_fit(X, n_atoms, nonnegative, fixed, random_state):
     # data orthogonal to every atom must not start from zero
     codes = (np.maximum(codes, 0) if nonnegative else codes) + 0.1 * noise_scale
     return SimpleNamespace(dictionary=atoms, codes=codes, noise_scale=noise_scale)
-
-
-@contextmanager
-def _progress(enabled, num_steps):
-    """Yield a callback of (steps taken, ELBO) that shows where the fit stands."""
-    if not enabled:
-        yield lambda taken, elbo: None
-        return
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("svi", total=num_steps)
-        yield lambda taken, elbo: bar.update(task, completed=taken, description=f"svi: elbo {elbo:.6g}")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..distributions.sphere import log_uniform_density
 from ..kernels.code_sweep import BLOCK, Atoms, AtomSums, Tile, residual_of, sweep_tile
 from ..kernels.slabs import SLABS
 from .dictionary import update_dictionary, update_dictionary_masked
@@ -151,9 +152,8 @@ def atom_cost(problem, state):
     the first part vanish for an atom without energy, where Laplace's method does not hold.
     """
     n_features = problem.x.shape[1]
-    log_density = math.lgamma(n_features / 2) - math.log(2) - 0.5 * n_features * math.log(math.pi)
     spread = jnp.log(state.precision * state.energy + n_features / math.e)
-    direction = -log_density + 0.5 * (n_features - 1) * (spread - math.log(2 * math.pi))
+    direction = -log_uniform_density(n_features) + 0.5 * (n_features - 1) * (spread - math.log(2 * math.pi))
     return direction + jnp.log(problem.n_samples)
 
 

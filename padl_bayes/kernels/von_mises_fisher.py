@@ -34,6 +34,12 @@ def _one_minus_cosine(key, concentration, dim):
     return jax.lax.while_loop(lambda carry: ~carry[2], propose, start)[1]
 
 
+def draw_uniform_directions(key, shape, dtype):
+    """Unit vectors (..., P), uniform on the sphere."""
+    normal = jax.random.normal(key, shape, dtype)
+    return normal / jnp.linalg.norm(normal, axis=-1, keepdims=True)
+
+
 def draw_direction(key, pull):
     """Draw a unit vector with density proportional to ``exp(pull @ d)``.
 

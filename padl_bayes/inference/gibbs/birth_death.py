@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from scipy.special import gammaln, ive
+from scipy.special import ive
 
-from padl_bayes.kernels.von_mises_fisher import draw_direction
+from padl_bayes.distributions.sphere import log_uniform_density
+from padl_bayes.kernels.von_mises_fisher import draw_direction, draw_uniform_directions
 
 from .probability import logit
 from .sweep import shared_of
@@ -49,8 +50,9 @@ class Proposal(NamedTuple):
 
 def make_proposal(n_features):
     """Proposal for directions in R^P: from vague to concentrated."""
-    log_uniform = gammaln(n_features / 2) - math.log(2) - n_features / 2 * math.log(math.pi)
-    return Proposal(n_features, tuple(scale * n_features for scale in (1.0, 8.0, 64.0)), float(log_uniform))
+    return Proposal(
+        n_features, tuple(scale * n_features for scale in (1.0, 8.0, 64.0)), log_uniform_density(n_features)
+    )
 
 
 def _log_weights(residual):
@@ -95,9 +97,9 @@ def put(z, rules, k, accepted, atom, codes, active):
 def draw_spare_atoms(key, count, rules, z):
     """``count`` atoms from the prior: what births propose, but for the direction, and what deaths leave behind."""
     key_direction, key_rest = jax.random.split(key)
-    directions = jax.random.normal(key_direction, (count, z["dictionary"].shape[1]), z["dictionary"].dtype)
+    like = z["dictionary"]
     atoms = {name: jnp.broadcast_to(z[name][0], (count,)) for name in rules.names}
-    atoms["dictionary"] = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+    atoms["dictionary"] = draw_uniform_directions(key_direction, (count, like.shape[1]), like.dtype)
     nothing, shared = jnp.zeros_like(z["codes"][:, 0]), shared_of(z, rules)
     keys = jax.random.split(key_rest, count)
     return jax.vmap(lambda key, atom: rules.draw_atom(key, nothing, False, atom, shared))(keys, atoms)

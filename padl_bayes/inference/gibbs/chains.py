@@ -28,26 +28,30 @@ class Chains:
         self.data = kernel.data(X, mask)
 
     def start(self, random_state, start, n_active=None):
-        """States of all chains, spread over the devices: at a fit, with ``n_active`` (chains,) atoms, or at random."""
+        """States of all chains: at a fit, with ``n_active`` (chains,) atoms, or at random."""
         keys = jax.random.split(jax.random.key(random_state), self.n_chains)
         if start is not None:
             padded = pad_start(start, self.kernel.config.n_atoms)
             start = jax.tree.map(lambda a: jnp.broadcast_to(a, (self.n_chains, *jnp.shape(a))), padded)
         elif n_active is not None:
             start = start_with(n_active, self.kernel.config.n_atoms)
-        states = self.kernel.init(keys, 0, start, self.arguments)
+        return self.place(self.kernel.init(keys, 0, start, self.arguments))
+
+    def place(self, states):
+        """Spread the states of all chains over the devices."""
         devices = jax.devices()
         if len(devices) == 1 or self.n_chains % len(devices):
             return states
         mesh = jax.make_mesh((len(devices),), ("chain",))
         return jax.device_put(states, jax.NamedSharding(mesh, jax.P("chain")))
 
-    def warm_up(self, states, n_sweeps):
-        """States after ``n_sweeps`` that are not kept."""
+    def warm_up(self, states, n_sweeps, save):
+        """States after ``n_sweeps`` that are not kept; ``save(states)`` is called on the way."""
         for first in range(0, n_sweeps, CHUNK):
             sweeps = min(CHUNK, n_sweeps - first)
             states = jax.block_until_ready(advance(self.kernel.config, self.data, states, sweeps))
             self.watch(sweeps, "warm-up", states)
+            save(states)
         return states
 
     def collect(self, states, n_draws, thinning):

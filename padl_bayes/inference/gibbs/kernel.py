@@ -10,7 +10,7 @@ from padl_bayes._validation import check_choice, check_count
 from padl_bayes.models import Hyperpriors, hyperpriors_from, padl
 from padl_bayes.models.padl import SLABS
 
-from .transition import Config, Data, first_state, log_joint, transition
+from .transition import Config, Data, first_state, transition
 
 MOVES = 4
 
@@ -117,10 +117,6 @@ class Gibbs(MCMCKernel):
         if is_prng_key(state.rng_key):
             return transition(self.config, data, state)
         return jax.vmap(lambda one: transition(self.config, data, one))(state)
-
-    def log_joint(self, z, X, mask=None):
-        """Log joint density of the program at the sites ``z``."""
-        return log_joint(self.config, self.data(X, mask), z)
 
     def postprocess_fn(self, model_args, model_kwargs):
         """Add the number of active atoms."""

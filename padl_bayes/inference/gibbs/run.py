@@ -8,27 +8,21 @@ import numpy as np
 
 from padl_bayes._memory import check_fits
 from padl_bayes._precision import precision_of
-from padl_bayes._validation import (
-    check_array,
-    check_choice,
-    check_count,
-    check_dictionary,
-    check_scalar,
-    check_training_data,
-)
+from padl_bayes._validation import check_choice, check_count, check_draws, check_training_data
 from padl_bayes.alignment import Alignment
 from padl_bayes.progress import draw_progress
 
 from .chains import CHUNK, Chains
-from .draws import Draws
+from .checkpoint import Checkpoint, digest
+from .checks import check_fixed, check_n_atoms, check_start_active
 from .kernel import Gibbs
+from .parts import join, make_part, n_draws
 from .start import start_of
 
 CHUNK_BYTES = 2**27
 _REMEDY = (
     "keep moments of the codes, fewer draws (num_samples, thinning, num_chains), or fewer samples or atoms"
 )
-_SCALARS = ("noise_scale", "activation_rate", "rate_l1", "rate_linf")
 
 
 class GibbsDraws(NamedTuple):
@@ -115,6 +109,7 @@ def sample_gibbs(
     keep_codes="moments",
     random_state=0,
     resume=None,
+    checkpoint=None,
     reference=None,
     progress=False,
     max_bytes=None,
@@ -150,6 +145,9 @@ def sample_gibbs(
     random_state : int
     resume : GibbsDraws, optional
         Go on where these draws ended, without warm-up; the draws to come are those of one longer run.
+    checkpoint : str or os.PathLike, optional
+        Folder to save to on the way. The same call after the run was stopped or killed goes on from what was saved,
+        and gives the draws of a run that was not stopped; with a larger ``num_samples``, more of them.
     reference : array_like, shape (K_ref, P), optional
         Dictionary whose order the labels of the alignment follow. Default: the one of ``init``, or what the first
         chain found in its warm-up.
@@ -165,8 +163,10 @@ def sample_gibbs(
     Raises
     ------
     TypeError, ValueError
-        Bad input, an ``init`` of other sizes, a name in ``fixed`` that the program does not have, or draws that do
-        not fit in memory, with the number and what to do.
+        Bad input, an ``init`` of other sizes, a name in ``fixed`` that the program does not have, draws that do not fit
+        in memory, with the number and what to do, or a ``checkpoint`` that is damaged or of another run.
+    FileExistsError
+        ``checkpoint`` holds other files.
 
     Notes
     -----
@@ -175,79 +175,47 @@ def sample_gibbs(
     """
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
-    counts = dict(num_samples=num_samples, num_chains=num_chains, thinning=thinning)
-    counts = {name: check_count(value, name) for name, value in counts.items()}
+    counts = check_draws(num_samples, num_chains, thinning)
     counts["num_warmup"] = 0 if resume is not None else check_count(num_warmup, "num_warmup", minimum=0)
     check_choice(keep_codes, "keep_codes", ("moments", "draws"))
-    if thinning > num_samples:
-        raise ValueError(f"thinning must be at most num_samples = {num_samples}, found {thinning}")
-    fixed = _check_fixed(fixed, X)
+    fixed = check_fixed(fixed, X)
     start = None if init is None else start_of(init, X, slab)
-    n_atoms = _n_atoms(n_atoms, start, fixed)
+    n_atoms = check_n_atoms(n_atoms, start, fixed)
+    if checkpoint is not None and resume is not None:
+        raise ValueError("checkpoint goes on by itself where it was, found resume as well")
     if start_active is not None:
         if init is not None or resume is not None:
             raise ValueError("start_active is for scattered starts, found init or resume as well")
-        start_active = _check_start_active(start_active, n_atoms, num_chains)
+        start_active = check_start_active(start_active, n_atoms, num_chains)
     kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed, hyperpriors=hyperpriors)
     nbytes = gibbs_nbytes(
         len(X), X.shape[1], n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
     )
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
+    settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
         chains = Chains(kernel, X, mask, num_chains, watch)
-        state = chains.start(random_state, start, start_active) if resume is None else resume.state
-        state = chains.warm_up(state, counts["num_warmup"])
-        draws = Draws(kernel, _reference(reference, start, state, resume), keep_codes)
+        given = digest((chains.data, start, start_active, reference))
+        asked = {name: n for name, n in counts.items() if name != "num_samples"}
+        asked |= settings | dict(keep_codes=keep_codes, random_state=random_state, data=given)
+        saved = Checkpoint(checkpoint, asked)
+        state = saved.state if resume is None else resume.state
+        state = chains.start(random_state, start, start_active) if state is None else chains.place(state)
+        if not saved.parts:
+            state = chains.warm_up(
+                state, counts["num_warmup"] - (int(state.i[0]) if resume is None else 0), saved.save
+            )
+            saved.save_reference(_reference(reference, start, state, resume))
         chunk = _chunk(len(X), n_atoms, num_chains, X.dtype)
-        left = num_samples // thinning
-        while left:
+        left = num_samples // thinning - sum(map(n_draws, saved.parts))
+        while left > 0:
             state, drawn = chains.collect(state, min(chunk, left), thinning)
-            draws.add(*drawn)
+            saved.save(state, make_part(kernel, saved.reference, keep_codes, *drawn))
             left -= min(chunk, left)
         state = jax.device_get(state)
-    settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
-    samples, stats, moments, alignment = draws.result()
+    samples, stats, moments, alignment = join(saved.parts, fixed.get("dictionary"))
     wall_time = time.perf_counter() - started
     return GibbsDraws(samples, stats, moments, alignment, state, wall_time, random_state, settings | counts)
-
-
-def _check_fixed(fixed, X):
-    fixed = dict(fixed or {})
-    for name, value in fixed.items():
-        if name == "dictionary":
-            fixed[name] = check_dictionary(value, n_features=X.shape[1])
-        elif name in _SCALARS or np.ndim(value) == 0:
-            fixed[name] = check_scalar(value, name, strict=True)
-        else:
-            fixed[name] = check_array(value, name, ("K",))
-    return fixed
-
-
-def _n_atoms(n_atoms, start, fixed):
-    found = None if start is None else len(start["dictionary"])
-    if "dictionary" in fixed:
-        wanted = len(fixed["dictionary"])
-        if n_atoms not in (None, wanted):
-            raise ValueError(f"n_atoms must agree with the fixed dictionary, {wanted}, found {n_atoms}")
-        return wanted
-    if n_atoms is not None:
-        if check_count(n_atoms, "n_atoms") < (found or 1):
-            raise ValueError(f"n_atoms must be at least the {found} atoms of init, found {n_atoms}")
-        return n_atoms
-    if found is None:
-        raise ValueError("n_atoms must be given where neither init nor a fixed dictionary tells it")
-    return found + max(8, found // 4)
-
-
-def _check_start_active(start_active, n_atoms, num_chains):
-    """One number a chain."""
-    each = [start_active] * num_chains if np.ndim(start_active) == 0 else list(start_active)
-    if len(each) != num_chains:
-        raise ValueError(f"start_active must have one number a chain, {num_chains}, found {len(each)}")
-    counts = np.array([check_count(count, "start_active", minimum=0) for count in each])
-    if counts.max() > n_atoms:
-        raise ValueError(f"start_active must be at most n_atoms = {n_atoms}, found {counts.max()}")
-    return counts
 
 
 def _reference(reference, start, state, resume):

@@ -161,6 +161,6 @@ def split_merge(key, spare, law, rules, proposal, two_sided, residual, z):
     new_codes = jnp.where(split, drawn, 0)
     codes = jnp.where(split, codes, drawn)
     moved = without - jnp.outer(codes, atom["dictionary"]) - jnp.outer(new_codes, new["dictionary"])
-    z = put(z, rules, j, accepted, atom, codes, 1)
+    z |= {"codes": z["codes"].at[:, j].set(jnp.where(accepted, codes, z["codes"][:, j]))}
     z = put(z, rules, k, accepted, new, new_codes, split)
     return jnp.where(accepted, moved, residual), z, accepted

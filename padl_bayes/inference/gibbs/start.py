@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from padl_bayes._validation import check_array, check_dictionary, check_scalar
+from padl_bayes.kernels.von_mises_fisher import draw_uniform_directions
 
 
 def scattered_start(key, X, mask, n_atoms, slab, fixed):
@@ -30,11 +31,10 @@ def scattered_start(key, X, mask, n_atoms, slab, fixed):
     dtype = X.dtype
     scale = jnp.sqrt(jnp.mean(X**2, where=mask))
     count = jax.random.randint(keys[0], (), 1, n_atoms + 1)
-    directions = jax.random.normal(keys[1], (n_atoms, n_features), dtype)
     z = {
         "noise_scale": scale * jax.random.uniform(keys[2], dtype=dtype, minval=0.5, maxval=1.0),
         "activation_rate": (count + 1) / jnp.asarray(n_atoms + 2, dtype),
-        "dictionary": directions / jnp.linalg.norm(directions, axis=1, keepdims=True),
+        "dictionary": draw_uniform_directions(keys[1], (n_atoms, n_features), dtype),
         "active": (jax.random.permutation(keys[3], n_atoms) < count).astype(int),
         "codes": jnp.zeros((n_samples, n_atoms), dtype),
         "activation_prob": jnp.full(n_atoms, 0.5, dtype),
