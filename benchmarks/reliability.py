@@ -47,7 +47,7 @@ class Size(NamedTuple):
     chains: int
 
 
-FULL = Size(data_sets=12, n_samples=200, n_rows=440, n_atoms=40, fits=4, sweeps=500, chains=4)
+FULL = Size(data_sets=24, n_samples=200, n_rows=440, n_atoms=60, fits=4, sweeps=500, chains=4)
 QUICK = Size(data_sets=2, n_samples=60, n_rows=60, n_atoms=6, fits=2, sweeps=30, chains=2)
 # usage and noise: at 200 samples, atoms that 6 to 24 samples use
 CASES = [(usage, noise) for usage in (0.03, 0.06, 0.12) for noise in (0.3, 0.6)]
