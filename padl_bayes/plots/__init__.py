@@ -9,7 +9,13 @@ from padl_bayes.plots.activation import activation_probability as activation_pro
 from padl_bayes.plots.activation import atoms_per_sample as atoms_per_sample
 from padl_bayes.plots.activation import usage as usage
 from padl_bayes.plots.atoms import gallery as gallery
+from padl_bayes.plots.bands import atom_bands as atom_bands
+from padl_bayes.plots.chains import energy as energy
+from padl_bayes.plots.chains import rank as rank
 from padl_bayes.plots.comparison import comparison as comparison
+from padl_bayes.plots.fits import activation_by_fit as activation_by_fit
+from padl_bayes.plots.fits import coverage as coverage
+from padl_bayes.plots.fits import num_active as num_active
 from padl_bayes.plots.reconstruction import code_intervals as code_intervals
 from padl_bayes.plots.reconstruction import reconstruction as reconstruction
 from padl_bayes.plots.reconstruction import reconstruction_gallery as reconstruction_gallery
