@@ -147,7 +147,7 @@ def log_predictive(
 
 def draws_of(samples, slab, thinning):
     """``(chains, draws kept)`` and the `Draws` of samples (chain, draw, ...), chains one after the other."""
-    of_slab = ("active", "rate_l1", "envelope") if slab == "l1linf" else ("usage", "rate")
+    of_slab = ("rate_l1", "envelope") if slab == "l1linf" else ("usage", "rate")
     for name in ("dictionary", "noise_scale", *of_slab):
         if name not in samples:
             raise ValueError(f"samples must hold {name} with slab={slab!r}, found {sorted(samples)}")
@@ -196,8 +196,8 @@ def pointwise_log_likelihood(
     X : array_like, shape (N, P)
     samples : mapping of str to array_like
         Draws (chain, draw, ...): dictionary (..., K, P), noise_scale, and usage and rate (..., K), or with
-        ``slab="l1linf"`` active and envelope (..., K) and rate_l1. Atoms with ``active`` 0, where it is there, or usage
-        0 do not count.
+        ``slab="l1linf"`` envelope (..., K) and rate_l1. Atoms with ``active`` 0, where it is there, or usage 0 do not
+        count.
     slab, nonnegative, mask, n_draws, random_state
         As for `log_predictive`. What is drawn for a sample and a draw does not depend on how work is batched.
     thinning : int
