@@ -15,6 +15,7 @@ from benchmarks._machine import describe
 from padl_bayes._arviz import load_arviz
 
 RESULTS = Path(__file__).parent / "results"
+TOY = "toy"
 MOST_ENTRIES = 640
 # Lowering and compiling; tracing is nested in its reports and stays in the time of the run.
 _COMPILATION = (
@@ -23,13 +24,14 @@ _COMPILATION = (
 )
 
 
-def convergence(draws):
+def convergence(draws, most=MOST_ENTRIES):
     """R-hat (rank-normalised, split) and bulk effective sample size of scalars, by ArviZ.
 
     Parameters
     ----------
     draws : array_like, shape (chain, draw, ...)
-        At most 640 of the entries, evenly spaced, are looked at; constant ones are left out.
+    most : int
+        Only so many of the entries, evenly spaced, are looked at; constant ones are left out.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def convergence(draws):
     az = load_arviz()
     draws = np.asarray(draws, np.float64)
     flat = draws.reshape(*draws.shape[:2], -1)
-    flat = flat[..., :: -(-flat.shape[-1] // MOST_ENTRIES) or 1]
+    flat = flat[..., :: -(-flat.shape[-1] // most) or 1]
     columns = np.moveaxis(flat[..., np.ptp(flat, axis=(0, 1)) > 0], 2, 0)
     if not len(columns):
         return None
@@ -143,16 +145,16 @@ class Page(NamedTuple):
     draw: Callable | None = None
 
 
-def _write(page, results):
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{page.name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    sections = [page.section(name, results[name]) for name in page.parts if name in results]
-    (RESULTS / f"{page.name}.md").write_text("\n".join([page.head, *sections]), encoding="utf-8")
+def _write(page, results, folder):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{page.name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    sections = [page.section(name, results[name]) for name in (*page.parts, TOY) if name in results]
+    (folder / f"{page.name}.md").write_text("\n".join([page.head, *sections]), encoding="utf-8")
 
 
-def _figure(page, name, result):
+def _figure(page, name, result, folder):
     if page.draw is not None:
-        page.draw(name, result).savefig(RESULTS / f"{page.name}_{name.replace(' ', '_')}.png", dpi=110)
+        page.draw(name, result).savefig(folder / f"{page.name}_{name.replace(' ', '_')}.png", dpi=110)
 
 
 def run_page(page, arguments, description, add_options=None):
@@ -174,7 +176,10 @@ def run_page(page, arguments, description, add_options=None):
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(page.parts)}; all by default"
     )
-    parser.add_argument("--quick", action="store_true", help="a toy run that writes nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a toy run that writes nothing unless told where"
+    )
+    parser.add_argument("--out", type=Path, help="folder of the results; benchmarks/results by default")
     if add_options:
         add_options(parser)
     options = parser.parse_args(arguments)
@@ -182,20 +187,23 @@ def run_page(page, arguments, description, add_options=None):
     def say(text):
         print(text, flush=True)
 
-    if options.quick:
-        result = {"machine": describe()} | page.run(page.quick, options, say)
-        json.dumps(result)
-        say(page.section("toy", result))
-        return {"toy": result}
     unknown = set(options.names) - set(page.parts)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(page.parts)}")
-    kept = RESULTS / f"{page.name}.json"
-    results = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    for name in options.names or page.parts:
+    folder = options.out or (None if options.quick else RESULTS)
+    kept = (folder or RESULTS) / f"{page.name}.json"
+    results = json.loads(kept.read_text(encoding="utf-8")) if folder and kept.is_file() else {}
+    parts = (
+        {TOY: page.quick}
+        if options.quick
+        else {name: page.parts[name] for name in options.names or page.parts}
+    )
+    for name, part in parts.items():
         say(f"{page.name}: {name}")
-        results[name] = {"machine": describe()} | page.run(page.parts[name], options, say)
-        _write(page, results)
-        _figure(page, name, results[name])
+        results[name] = {"machine": describe()} | page.run(part, options, say)
+        json.dumps(results)
+        if folder:
+            _write(page, results, folder)
+            _figure(page, name, results[name], folder)
         say(page.section(name, results[name]))
     return results

@@ -22,6 +22,7 @@ from padl_bayes.models import hyperpriors_from
 
 CHUNK = 50
 ENTRIES = 50
+ENTRIES_AN_ATOM = 8
 # An atom of fewer uses than that explains a handful of samples at most.
 IN_USE = 0.01
 FULL = 4000
@@ -162,7 +163,7 @@ def diagnose(run):
     steady = share.min(axis=0) >= 0.99
     atoms = aligned.dictionary[:, :, steady]
     rows["dictionary, aligned"] = convergence(atoms) if steady.any() else None
-    per_atom = [convergence(atoms[:, :, k])["rhat_max"] for k in range(atoms.shape[2])]
+    per_atom = [convergence(atoms[:, :, k], ENTRIES_AN_ATOM)["rhat_max"] for k in range(atoms.shape[2])]
     return rows, {
         "steady": int(steady.sum()),
         "now_and_then": int(np.sum((share.max(axis=0) > 0) & ~steady)),
@@ -242,6 +243,7 @@ def _likely(shares):
 def section(name, r):
     """Markdown of one case."""
     counts, atoms = r["counts"], r["atoms"]
+    unmixed = sum(rhat > 1.05 for rhat in atoms["atom_rhat"])
     prior = f", usage prior Beta{tuple(r['usage_prior'])}" if r["usage_prior"] else ""
     lines = [
         f"## {name}",
@@ -261,7 +263,7 @@ def section(name, r):
         f"{r['evidence']['weakest']:.1f}.",
         f"- After alignment {atoms['steady']} atoms are active in at least 99% of the draws of every chain; "
         f"{atoms['now_and_then']} labels now and then; {atoms['differs']} always in some chain and never in another. "
-        f"Atoms with an entry of R-hat above 1.05: {sum(rhat > 1.05 for rhat in atoms['atom_rhat'])}.",
+        f"Of the former, R-hat is above 1.05 (largest of {ENTRIES_AN_ATOM} entries) for {unmixed}.",
     ]
     if r["true_atoms"] is not None:
         k = r["true_atoms"]
