@@ -322,6 +322,7 @@ class PADL:
         num_chains=4,
         keep_codes="moments",
         start="scattered",
+        log_likelihood=False,
         random_state=None,
     ):
         """Draw from the posterior of the model that was fitted.
@@ -342,6 +343,9 @@ class PADL:
         start : {"scattered", "fit"}
             "gibbs": every chain at random, so that R-hat can tell whether they found the same posterior; or all at
             the fit, which saves warm-up and can tell no such thing.
+        log_likelihood : bool
+            Add the group ``log_likelihood``, for ``arviz.loo``: of each sample, codes integrated out, on at most 400
+            draws, evenly thinned (`inference.pointwise_log_likelihood`).
         random_state : int, optional
             The estimator's by default.
 
@@ -368,6 +372,7 @@ class PADL:
             num_samples=check_count(num_samples, "num_samples"),
             num_chains=check_count(num_chains, "num_chains"),
             keep_codes=keep_codes,
+            log_likelihood=bool(log_likelihood),
             random_state=self.random_state if random_state is None else random_state,
             progress=self.progress,
         )

@@ -8,10 +8,12 @@ from ._validation import check_choice
 from .arviz_io import to_arviz
 from .inference.gibbs import sample_gibbs
 from .inference.nuts import sample_nuts
+from .inference.predictive import pointwise_log_likelihood
 from .inference.svi import fit_svi
 
 METHODS = ("gibbs", "nuts", "svi")
 STARTS = ("scattered", "fit")
+LIKELIHOOD_DRAWS = 400
 
 
 class Start(NamedTuple):
@@ -40,6 +42,7 @@ class Request(NamedTuple):
     num_samples: int
     num_chains: int
     keep_codes: str
+    log_likelihood: bool
     random_state: int
     progress: bool
 
@@ -62,6 +65,25 @@ def sample(method, request):
     return _continuous({"nuts": _nuts, "svi": _svi}[method], request)
 
 
+def _log_likelihood(request, draws):
+    """What `to_arviz` takes of the samples' log likelihood, on at most `LIKELIHOOD_DRAWS` draws."""
+    if not request.log_likelihood:
+        return {}
+    n_chains, n_draws = np.shape(draws.samples["noise_scale"])
+    thinning = min(-(-n_chains * n_draws // LIKELIHOOD_DRAWS), n_draws)
+    found = pointwise_log_likelihood(
+        request.X,
+        draws.samples,
+        slab=draws.settings.get("slab") or draws.settings["model"],
+        nonnegative=request.nonnegative,
+        mask=request.mask,
+        thinning=thinning,
+        random_state=request.random_state,
+        progress=request.progress,
+    )
+    return {"log_likelihood": {"X": found.log_density}, "thinning": thinning}
+
+
 def _collect(request, draws, **more):
     attrs = draws.settings | {"wall_time": draws.wall_time, "random_state": draws.random_state}
     return to_arviz(
@@ -71,6 +93,7 @@ def _collect(request, draws, **more):
         sample_stats=draws.sample_stats,
         attrs=attrs,
         flip=not request.nonnegative,
+        **_log_likelihood(request, draws),
         **more,
     )
 

@@ -441,7 +441,8 @@ def test_the_engines_return_what_a_comparison_reads():
         sample_nuts(X, init=em, model=model, max_tree_depth=5, **size) for model in ("l1linf", "laplace")
     ]
     fits += [sample_gibbs(X, 4, slab=slab, init=em, **size) for slab in ("bernoulli_laplace", "l1linf")]
-    fits.append(pb.PADL(4).fit(X).sample_posterior(start="fit", **size))
+    fits.append(pb.PADL(4).fit(X).sample_posterior(start="fit", log_likelihood=True, **size))
+    assert fits[-1]["log_likelihood"]["X"].shape == (2, 20, 40)
     found = pb.compare(*fits, X_held_out=data.X[40:], truth={"clean": data.clean[40:]}, n_draws=10)
     names = ["EM", "SVI", "NUTS", "NUTS 2", "Gibbs", "Gibbs 2", "Gibbs 3"]
     assert [row.name for row in found.rows] == names

@@ -8,7 +8,11 @@ from scipy.optimize import minimize
 from sklearn.base import clone
 
 import padl_bayes as pb
+from padl_bayes.arviz_io import load_arviz
+from padl_bayes.comparison.views import view_of
+from padl_bayes.inference import pointwise_log_likelihood
 from padl_bayes.inference.nuts import NutsDraws
+from padl_bayes.report.posterior import groups_of
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +228,9 @@ def small(data):
 def test_posterior_with_atoms_switched_on_and_off(data):
     X = data.X[:60].astype(np.float32)
     fit = pb.PADL(n_atoms=6).fit(X)
-    draws = fit.sample_posterior(num_warmup=20, num_samples=30, num_chains=2, start="fit")
+    draws = fit.sample_posterior(
+        num_warmup=20, num_samples=30, num_chains=2, start="fit", log_likelihood=True
+    )
     posterior = draws["posterior"]
     assert posterior["dictionary"].shape == (2, 30, 6, 16)
     assert posterior["num_active"].dims == ("chain", "draw")
@@ -239,6 +245,9 @@ def test_posterior_with_atoms_switched_on_and_off(data):
     assert cosine.min() > 0.7
     table = draws["codes_moments"]["mean"].values[:, : fit.n_active_]
     assert np.corrcoef(table.ravel(), fit.transform(X).ravel())[0, 1] > 0.95
+    # what it is made of is enough to predict with
+    view = view_of(draws, "draws", 10)
+    assert (view.engine, view.key, view.chains) == ("Gibbs", ("bernoulli_laplace", False), (2, 5))
 
 
 @pytest.mark.slow
@@ -267,3 +276,47 @@ def test_posterior_keeps_moments_of_the_codes_without_their_draws(small, monkeyp
     fewer = small.sample_posterior(method="nuts")
     assert "codes" not in fewer["posterior"]
     np.testing.assert_array_equal(fewer["codes_moments"]["sd"], kept["codes_moments"]["sd"])
+
+
+@pytest.fixture
+def near_the_fit(monkeypatch):
+    """Put draws near its start in place of those of `sample_nuts`."""
+
+    def sample(X, *, init, **settings):
+        rng = np.random.default_rng(0)
+        K, P = init.dictionary.shape
+        D = init.dictionary + 0.02 * rng.normal(size=(2, 50, K, P))
+        samples = {
+            "dictionary": D / np.linalg.norm(D, axis=-1, keepdims=True),
+            "codes": init.codes + 0.1 * rng.normal(size=(2, 50, *init.codes.shape)),
+            "noise_scale": init.noise_scale * rng.uniform(0.9, 1.1, (2, 50)),
+            "rate_l1": rng.uniform(0.9, 1.1, (2, 50)),
+            "rate_linf": rng.uniform(0.9, 1.1, (2, 50)),
+            "envelope": np.abs(init.codes).max(axis=0) + rng.uniform(1, 2, (2, 50, K)),
+        }
+        return NutsDraws(samples, {"lp": np.zeros((2, 50))}, 1.0, 0, {"model": "l1linf"})
+
+    monkeypatch.setattr("padl_bayes.posterior.sample_nuts", sample)
+
+
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
+def test_leave_one_out_from_masked_data(data, near_the_fit, monkeypatch):
+    monkeypatch.setattr("padl_bayes.posterior.LIKELIHOOD_DRAWS", 40)
+    X = data.X[:12].copy()
+    mask = np.random.default_rng(0).random(X.shape) < 0.8
+    X[~mask] = np.nan
+    fit = pb.PADL(n_atoms=2).fit(X, mask=mask)
+    draws = fit.sample_posterior(method="nuts", log_likelihood=True, random_state=3)
+    assert "log_likelihood" not in groups_of(fit.sample_posterior(method="nuts"))
+    likelihood = draws["log_likelihood"]["X"]
+    np.testing.assert_array_equal(likelihood["draw"], np.arange(0, 50, 3))
+    samples = {
+        name: draws["posterior"][name].values for name in ("dictionary", "noise_scale", "rate_l1", "envelope")
+    }
+    again = pointwise_log_likelihood(X, samples, slab="l1linf", mask=mask, thinning=3, random_state=4)
+    np.testing.assert_allclose(
+        likelihood.values.mean((0, 1)), again.log_density.mean((0, 1)), atol=5 * again.standard_error.mean()
+    )
+    loo = load_arviz().loo(draws, pointwise=True)
+    assert np.asarray(loo.pareto_k).shape == (12,)
+    assert np.isfinite(np.asarray(loo.pareto_k)).all()
