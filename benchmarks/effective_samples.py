@@ -42,28 +42,27 @@ METHODS = {
 
 
 class Case(NamedTuple):
-    """Sizes of the data, and (warm-up, draws) of a chain by sampler, and of Gibbs for l1 + l_inf."""
+    """Models, sizes of the data, and (warm-up, draws) of a chain by sampler."""
 
+    models: tuple
     n_samples: int
     n_features: int
     n_atoms: int
     usage: float
     gibbs: tuple
-    gibbs_l1linf: tuple
     nuts: tuple
 
-    def length(self, method):
-        """Warm-up and draws."""
-        return self.gibbs_l1linf if method[:2] == ("gibbs", "l1linf") else getattr(self, method.sampler)
 
-
-CASES = {"N=100 P=16 K=12": Case(100, 16, 12, 0.15, (1000, 4000), (250, 750), (500, 500))}
-QUICK = Case(60, 8, 3, 0.3, (100, 200), (20, 40), (50, 50))
+CASES = {
+    "Laplace codes": Case(("laplace", "default"), 100, 16, 12, 0.15, (1000, 4000), (500, 500)),
+    "l1 + l_inf": Case(("l1linf",), 100, 16, 12, 0.15, (150, 450), (300, 300)),
+}
+QUICK = Case(("laplace", "default"), 60, 8, 3, 0.3, (100, 200), (50, 50))
 
 
 def draw(method, case, X, fit):
     """Draws of a method: (samples, statistics)."""
-    warmup, count = case.length(method)
+    warmup, count = getattr(case, method.sampler)
     shared = dict(
         init=fit if method.from_fit else None, num_warmup=warmup, num_samples=count, num_chains=CHAINS
     )
@@ -98,7 +97,7 @@ def measure(name, method, case, X, fit, say):
         "sampler": method.sampler,
         "model": method.model,
         "from_fit": method.from_fit,
-        "length": case.length(method),
+        "length": getattr(case, method.sampler),
         "seconds": watch.total,
         "compilation": watch.compilation,
         "alignment_seconds": matching.total,
@@ -124,11 +123,7 @@ def run_case(case, options, say):
     fit = fit_em(X, case.n_atoms)
     if len(fit.dictionary) != case.n_atoms:
         raise ValueError(f"the fit has {len(fit.dictionary)} atoms, NUTS needs all {case.n_atoms}")
-    chosen = {
-        name: method
-        for name, method in METHODS.items()
-        if not options.models or method.model in options.models
-    }
+    chosen = {name: method for name, method in METHODS.items() if method.model in case.models}
     rows = {name: measure(name, method, case, X, fit, say) for name, method in chosen.items()}
     return {
         "sizes": sizes,
@@ -200,11 +195,13 @@ def _ratios(rows):
 
 def section(name, r):
     """Markdown of one case."""
+    sizes = r["sizes"]
     nuts = [(label, row) for label, row in r["rows"].items() if row["sampler"] == "nuts"]
     lines = [
         f"## {name}",
         "",
-        f"Synthetic A, noise 0.1, usage {r['usage']:g}, seed 0; float64, {r['devices']} {r['platform']} devices, four "
+        f"Synthetic A, N = {sizes['n_samples']}, P = {sizes['n_features']}, K = {sizes['n_atoms']}, noise 0.1, usage "
+        f"{r['usage']:g}, seed 0; float64, {r['devices']} {r['platform']} devices, four "
         f"chains. The fit to start from: variational EM, {r['fit_seconds']:.1f} s, not counted. {r['machine']}.",
         "",
         *_rows(r["rows"]),
@@ -237,15 +234,8 @@ number: an R-hat far from 1 says so, and a ratio with such an ESS in it says lit
 
 def main(arguments=None):
     """Run the cases named and return the results of all."""
-
-    def add_options(parser):
-        parser.add_argument(
-            "--usage", type=float, default=0.15, help="probability that a sample uses an atom"
-        )
-        parser.add_argument("--models", nargs="*", metavar="MODEL", help="l1linf, bernoulli_laplace, laplace")
-
     page = Page("effective_samples", HEAD, CASES, QUICK, run_case, section)
-    return run_page(page, arguments, __doc__.splitlines()[0], add_options)
+    return run_page(page, arguments, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":
