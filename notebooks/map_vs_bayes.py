@@ -114,3 +114,14 @@ plots.gallery(
 
 # %% [markdown]
 # ## What to conclude
+#
+# - **To say how probable a new patch is, average over the posterior.** Gibbs gives held-out patches 14 nats more than
+#   EM (standard error 2) and is ahead on 83% of them; the mode is 69 nats behind (standard error 19).
+# - **To fill in pixels, the mode does as well.** Its RMSE is the smallest, 0.53, next to Gibbs with 0.55; EM, which
+#   takes its dictionary and a noise of 0.13 for certain, has 0.69.
+# - **None of the intervals can be taken at its word.** 95% intervals hold 89% (MAP), 78% (EM) and 78% (Gibbs) of the
+#   hidden pixels; MAP's are twice as wide, and its 50% intervals hold 70%. Averaging over the posterior does not mend a
+#   model that is wrong: some patches are flat and some full of texture, and the model has one noise for all of them.
+# - **The number of atoms is no finding here.** All three use all 60 that they may: where the bound binds, raise it or
+#   say so. The pictures are less certain than that: a few are in nearly all draws, most in few or none.
+# - **What it costs:** on a busy machine 43 s for the mode, 52 s for EM, 126 s for Gibbs.

@@ -68,7 +68,7 @@ plots.trace(posterior["num_active"].values, ylabel="active atoms", xlabel="draw"
 
 # %% [markdown]
 # Of a dictionary only aligned draws can be compared, and of a reconstruction any draws: it does not change when atoms
-# change places. Here are both, an R-hat for each of the 64 pixels of every atom that is active in nearly all draws, and
+# change places. Here are both, an R-hat for each of the 64 pixels of ten atoms that are active in nearly all draws, and
 # for each pixel of ten reconstructions.
 
 # %%
