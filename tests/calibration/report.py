@@ -95,7 +95,7 @@ def figure(records):
     width = max(len(records[variant]["quantities"]) for variant in variants)
     panels = sum(len(records[variant]["quantities"]) for variant in variants)
     drawn = Figure(figsize=(1.9 * width, 1.9 * len(variants)), layout="constrained")
-    axes = drawn.subplots(len(variants), width, squeeze=False, sharex=True)
+    axes = drawn.subplots(len(variants), width, squeeze=False, sharex=True, sharey="row")
     for row, variant in zip(axes, variants, strict=True):
         for ax in row[len(records[variant]["quantities"]) :]:
             ax.set_axis_off()
