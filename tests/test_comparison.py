@@ -76,7 +76,7 @@ def test_densities_are_those_of_the_mixture(gaussian):
     found = pb.compare(gibbs_of(draws, 2), X_held_out=X)
     wanted = np.array([exact.log_density(x, draws) for x in X])
     row = found["Gibbs"]
-    # 600 codes a draw, whose weights are all but equal where everything is Gaussian
+    # 300 codes a draw, whose weights are all but equal where everything is Gaussian
     np.testing.assert_allclose(found.log_density["Gibbs"], wanted, atol=0.02)
     assert row.log_density == pytest.approx(wanted.mean(), abs=0.005)
     assert row.n_draws == 4

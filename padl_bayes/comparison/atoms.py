@@ -25,7 +25,8 @@ class Activation(NamedTuple):
 
 def common_activation(views, threshold):
     """Return the `Activation` of ``views`` by name; atoms whose absolute cosine is below ``threshold`` differ."""
-    labels, dictionary = {}, None
+    labels: dict = {}
+    dictionary = np.zeros((0, next(iter(views.values())).dictionary.shape[1]))
     for name, view in views.items():
         labels[name], dictionary = _label(view.dictionary, dictionary, not view.key[1], threshold)
     tables: dict = {"activation_prob": {}, "activation_prob_mcse": {}}
@@ -39,10 +40,8 @@ def common_activation(views, threshold):
 
 def _label(atoms, known, flip, threshold):
     """Labels of ``atoms`` among the ``known`` ones, and the known ones with those that are new."""
-    if known is None or not len(known):
-        return np.arange(len(atoms)), atoms
     labels = np.full(len(atoms), -1)
-    if len(atoms):
+    if len(atoms) and len(known):
         paired = match(atoms, known, flip=flip)
         same = np.flatnonzero(paired.cosines >= threshold)
         labels[paired.permutation[same]] = same

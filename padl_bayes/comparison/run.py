@@ -12,7 +12,7 @@ from padl_bayes.comparison.table import Comparison, Row
 from padl_bayes.comparison.views import view_of
 from padl_bayes.inference.code_evidence import PROPOSALS
 
-_CODES = 2400
+_CODES = 1200
 _FEWEST_CODES = 24
 _SAME_ATOM = 0.8
 
@@ -47,7 +47,8 @@ def compare(
     hidden : float
         Share of each held-out sample's entries that are hidden, at random, and predicted from the others, in (0, 1).
     n_draws : int
-        Draws of a posterior that are averaged, evenly spaced over its chains.
+        Draws of a posterior that are averaged, evenly spaced over its chains. The comparison takes time in proportion
+        to them, to the samples, and at more than a few dozen atoms to the cube of these.
     random_state : int
         Chooses the hidden entries, the same for all fits, and seeds the draws of codes.
     progress : bool
@@ -153,7 +154,8 @@ def _coverage(entries, held_out, levels):
 def _clean_coverage(entries, levels):
     if entries.clean_pit is None:
         return None
-    return tuple(float(_covered(*entries.clean_pit, level).mean()) for level in levels)
+    low, high = entries.clean_pit
+    return tuple(float(_covered(low, high, level).mean()) for level in levels)
 
 
 def _make_row(name, view, density, best, entries, held_out, levels, atoms):
@@ -162,7 +164,8 @@ def _make_row(name, view, density, best, entries, held_out, levels, atoms):
     interval = None
     if view.activation_prob is not None and view.num_active.size > 1:
         ends = [(1 - levels[-1]) / 2, (1 + levels[-1]) / 2]
-        interval = tuple(map(float, np.quantile(view.num_active, ends)))
+        low, high = np.quantile(view.num_active, ends)
+        interval = float(low), float(high)
     value = held_out.X[held_out.hidden]
     return Row(
         name=name,

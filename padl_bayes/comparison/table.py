@@ -131,18 +131,21 @@ def _columns(rows, levels):
         ("difference", lambda row: f"{row.difference:.3f} ± {row.difference_se:.2g}"),
         ("RMSE", lambda row: f"{row.rmse:.4g}"),
     ]
-    for i, level in enumerate(levels):
-        columns.append((f"in {100 * level:g}%", lambda row, i=i: f"{100 * row.coverage[i]:.1f}%"))
+    columns += [(f"in {100 * level:g}%", _share(i)) for i, level in enumerate(levels)]
     columns.append((f"width {100 * levels[-1]:g}%", lambda row: f"{row.width[-1]:.3g}"))
     if rows[0].clean_coverage is not None:
-        for i, level in enumerate(levels):
-            head = f"noiseless in {100 * level:g}%"
-            columns.append((head, lambda row, i=i: f"{100 * row.clean_coverage[i]:.1f}%"))
+        columns.append(
+            (f"noiseless in {100 * levels[-1]:g}%", lambda row: f"{100 * row.clean_coverage[-1]:.1f}%")
+        )
     columns.append(("atoms", _atoms))
     if rows[0].atoms_recovered is not None:
         columns.append(("true atoms", lambda row: f"{row.atoms_recovered:.3g}"))
-    columns.append(("seconds", lambda row: "-" if np.isnan(row.seconds) else f"{row.seconds:.3g}"))
+    columns.append(("seconds", lambda row: "-" if np.isnan(row.seconds) else f"{row.seconds:.1f}"))
     return columns
+
+
+def _share(i):
+    return lambda row: f"{100 * row.coverage[i]:.1f}%"
 
 
 def _atoms(row):

@@ -174,9 +174,9 @@ def _of_posterior(found, name, n_draws):
         num_active = np.asarray(samples["active"]).sum(axis=-1)
     else:
         num_active = np.full((n_chains, length), draws.dictionary.shape[1])
-    dictionary, probability, error = _atoms(found, samples, some, kept, nonnegative)
+    dictionary, probability, mcse = _atoms(found, samples, some, kept, nonnegative)
     return View(
-        found.engine, (slab, nonnegative), draws, chains, dictionary, num_active, probability, error, None,
+        found.engine, (slab, nonnegative), draws, chains, dictionary, num_active, probability, mcse, None,
         float(found.seconds),
     )  # fmt: skip
 
