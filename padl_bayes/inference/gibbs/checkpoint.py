@@ -1,8 +1,8 @@
 """A folder from which a run that was stopped, however that came about, goes on to the bit.
 
-It holds ``settings.json`` (what was asked for, and a digest of the data), ``state.npz`` (where the chains are and how many
-parts are complete), ``reference.npz`` and ``part-0000.npz``, ... Each file is written under another name first, the
-state last, so that what the state counts is complete. Files hold plain arrays: reading them executes nothing.
+It holds ``settings.json`` (what was asked for, and a digest of the data), ``state.npz`` (where the chains are and how
+many parts are complete), ``reference.npz`` and ``part-0000.npz``, ... Each file is written under another name first,
+the state last, so that what the state counts is complete. Files hold plain arrays: reading them executes nothing.
 """
 
 import hashlib

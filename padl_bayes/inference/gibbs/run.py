@@ -107,6 +107,7 @@ def sample_gibbs(
     num_chains=4,
     thinning=1,
     keep_codes="moments",
+    chain_method="vectorized",
     random_state=0,
     resume=None,
     checkpoint=None,
@@ -142,6 +143,9 @@ def sample_gibbs(
         Every ``thinning``-th of ``num_samples`` sweeps of a chain is kept.
     keep_codes : {"moments", "draws"}
         Keep mean, sd and P(used) of each code, or every draw of it too.
+    chain_method : {"vectorized", "sequential"}
+        On each device, all its chains at once, or one after the other: slower where chains are small, and then a
+        chain is the same to the bit whatever the number of chains and devices, not only up to rounding.
     random_state : int
     resume : GibbsDraws, optional
         Go on where these draws ended, without warm-up; the draws to come are those of one longer run.
@@ -170,14 +174,15 @@ def sample_gibbs(
 
     Notes
     -----
-    Chains run side by side on one device; with several devices and a number of chains that they divide, each device
-    has its share. What a chain draws depends on neither.
+    With several devices and a number of chains that they divide, each device has its share of the chains. A chain has
+    random numbers of its own, which depend on neither.
     """
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
     counts = check_draws(num_samples, num_chains, thinning)
     counts["num_warmup"] = 0 if resume is not None else check_count(num_warmup, "num_warmup", minimum=0)
     check_choice(keep_codes, "keep_codes", ("moments", "draws"))
+    check_choice(chain_method, "chain_method", ("vectorized", "sequential"))
     fixed = check_fixed(fixed, X)
     start = None if init is None else start_of(init, X, slab)
     n_atoms = check_n_atoms(n_atoms, start, fixed)
@@ -194,10 +199,12 @@ def sample_gibbs(
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
     settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
-        chains = Chains(kernel, X, mask, num_chains, watch)
+        chains = Chains(kernel, X, mask, num_chains, watch, chain_method)
         given = digest((chains.data, start, start_active, reference))
         asked = {name: n for name, n in counts.items() if name != "num_samples"}
-        asked |= settings | dict(keep_codes=keep_codes, random_state=random_state, data=given)
+        asked |= settings | dict(
+            keep_codes=keep_codes, chain_method=chain_method, random_state=random_state, data=given
+        )
         saved = Checkpoint(checkpoint, asked)
         state = saved.state if resume is None else resume.state
         state = chains.start(random_state, start, start_active) if state is None else chains.place(state)
