@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-PACKAGES = ("jax", "numpy", "scikit-learn", "spams-bin")
+PACKAGES = ("jax", "numpyro", "arviz", "numpy", "scikit-learn", "spams-bin")
 
 
 def processor():

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks._posterior import Page, convergence, convergence_table, run_page
 from padl_bayes import align, datasets, recovered
 from padl_bayes.inference import fit_em, sample_gibbs
-from padl_bayes.inference.gibbs.run import gibbs_nbytes
+from padl_bayes.inference.gibbs import gibbs_nbytes
 from padl_bayes.models import hyperpriors_from
 
 CHUNK = 50
