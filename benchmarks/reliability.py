@@ -217,7 +217,7 @@ def section(name, result):
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in result["rows"]:
-        count = np.asarray(row["count"])
+        count = np.asarray(row["number"])
         forecast, frequency = (count @ np.asarray(row[f]) / count.sum() for f in ("forecast", "frequency"))
         lines.append(
             f"| {row['against']} | {row['engine']} | {row['threshold']} | {count.sum()} | {forecast:.3f} "

@@ -16,7 +16,7 @@ class Reliability(NamedTuple):
     ----------
     edges : ndarray, shape (B, 2)
         Lower and upper end of each bin.
-    count : ndarray of int, shape (B,)
+    number : ndarray of int, shape (B,)
         Forecasts in it.
     forecast : ndarray, shape (B,)
         Their mean probability.
@@ -36,7 +36,7 @@ class Reliability(NamedTuple):
     """
 
     edges: np.ndarray
-    count: np.ndarray
+    number: np.ndarray
     forecast: np.ndarray
     frequency: np.ndarray
     lower: np.ndarray
@@ -145,7 +145,7 @@ def reliability(probability, outcome, *, bins=10, level=0.9):
     n = len(probability)
     return Reliability(
         edges=np.stack([edges[filled], edges[filled + 1]], axis=1),
-        count=count,
+        number=count,
         forecast=forecast,
         frequency=frequency,
         lower=lower,

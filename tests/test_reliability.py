@@ -20,9 +20,9 @@ def forecaster(n, distort=lambda p: p, seed=0):
 
 def test_a_calibrated_forecaster_is_found_calibrated():
     found = reliability(*forecaster(20_000), level=0.99)
-    assert found.count.sum() == 20_000
+    assert found.number.sum() == 20_000
     # four binomial standard errors of each bin; the expectation of the error itself holds to a third of it
-    error = np.sqrt(found.forecast * (1 - found.forecast) / found.count)
+    error = np.sqrt(found.forecast * (1 - found.forecast) / found.number)
     assert (np.abs(found.forecast - found.frequency) < 4 * error).all()
     assert found.ece < 2 * found.ece_calibrated < 0.02
     # the Brier score of a calibrated forecaster is E p (1 - p): its sd over 20,000 outcomes is below 0.2 / sqrt(20,000)
@@ -56,7 +56,7 @@ def test_bins_and_scores_by_hand():
     p, y = [0.0, 0.1, 0.5, 0.5, 0.9, 1.0], [False, True, True, False, True, True]
     found = reliability(p, y, bins=[0, 0.5, 0.6, 1])
     np.testing.assert_array_equal(found.edges, [[0, 0.5], [0.5, 0.6], [0.6, 1]])
-    np.testing.assert_array_equal(found.count, [2, 2, 2])
+    np.testing.assert_array_equal(found.number, [2, 2, 2])
     np.testing.assert_allclose(found.forecast, [0.05, 0.5, 0.95])
     np.testing.assert_allclose(found.frequency, [0.5, 0.5, 1])
     assert found.ece == pytest.approx((0.45 + 0 + 0.05) / 3)

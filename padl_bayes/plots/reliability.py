@@ -53,8 +53,8 @@ def _draw(ax, name, result, colour, marker, shift):
     """One result; ``shift`` keeps the bars of several apart."""
     at = result.forecast + shift
     ax.vlines(at, result.lower, result.upper, color=colour, alpha=0.5, linewidth=1.6)
-    share = result.count / result.count.sum()
-    label = f"{name + ': ' if name else ''}{result.count.sum()} atoms, ECE {result.ece:.2f}"
+    share = result.number / result.number.sum()
+    label = f"{name + ': ' if name else ''}{result.number.sum()} atoms, ECE {result.ece:.2f}"
     ax.plot(at, result.frequency, color=colour, linewidth=0.9, alpha=0.6)
     ax.scatter(at, result.frequency, s=14 + 110 * np.sqrt(share), color=colour, marker=marker, alpha=0.85,
                linewidths=0, label=label, zorder=3)  # fmt: skip
