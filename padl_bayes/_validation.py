@@ -1,6 +1,7 @@
 """Bad input gets one clear error: the argument, what was found, what is expected."""
 
 import numbers
+import warnings
 from collections.abc import Hashable
 
 import numpy as np
@@ -212,6 +213,28 @@ def check_count(value, name, *, minimum=1):
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value}")
     return int(value)
+
+
+def warn_if_unbounded(X, n_atoms, mask=None, fixed=()):
+    """Warn where atoms can explain the data exactly: the posterior then has no limit as the noise goes to zero."""
+    if (
+        mask is not None
+        or "noise_scale" in fixed
+        or "dictionary" in fixed
+        or len(X) <= max(n_atoms, X.shape[1])
+    ):
+        return
+    wide = X.astype(np.float64)
+    energy = np.linalg.eigvalsh(wide.T @ wide)
+    rank = int(np.sum(energy > 1e-10 * energy[-1]))
+    if rank < X.shape[1] and n_atoms >= rank:
+        warnings.warn(
+            f"X has rank {rank} with {X.shape[1]} features, so that {n_atoms} atoms can explain it without any noise, "
+            "where the posterior density is not bounded: leave out constant or dependent features, "
+            "allow fewer atoms, or add noise of the data's own resolution",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def check_draws(num_samples, num_chains, thinning):

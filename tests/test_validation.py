@@ -22,6 +22,7 @@ from padl_bayes._validation import (
     check_matrix,
     check_scalar,
     check_training_data,
+    warn_if_unbounded,
 )
 
 GOOD = np.arange(6.0).reshape(3, 2)
@@ -361,3 +362,13 @@ def test_any_mask_gives_a_clean_pair_or_one_named_error(data, hidden):
     assert kept.any(axis=1).all()
     assert np.isfinite(X).all()
     assert (X[~kept] == 0).all()
+
+
+def test_data_that_atoms_can_explain_exactly_are_warned_of():
+    X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    X[:, 2] = X[:, 4] - X[:, 5]
+    with pytest.warns(UserWarning, match="rank 5 with 6 features, so that 5 atoms"):
+        warn_if_unbounded(X, 5)
+    warn_if_unbounded(X, 4)
+    warn_if_unbounded(X, 5, fixed={"noise_scale": 0.1})
+    warn_if_unbounded(X[:, :5], 5)

@@ -18,6 +18,7 @@ from padl_bayes._validation import (
     check_draws,
     check_scalar,
     check_training_data,
+    warn_if_unbounded,
 )
 from padl_bayes.inference._continuous import RATES, check_fixed, check_n_atoms, values_at
 from padl_bayes.models import laplace, padl
@@ -144,6 +145,7 @@ def sample_nuts(
     fixed = check_fixed(fixed, model)
     strategy = _strategy(init, X, nonnegative)
     n_atoms = check_n_atoms(n_atoms, init, fixed)
+    warn_if_unbounded(X, n_atoms, mask, fixed)
     nbytes = nuts_nbytes(
         X.shape[0],
         X.shape[1],

@@ -15,7 +15,13 @@ from numpyro.infer.util import log_density
 from padl_bayes._arviz import load_arviz
 from padl_bayes._memory import check_fits
 from padl_bayes._precision import precision_of
-from padl_bayes._validation import check_choice, check_count, check_scalar, check_training_data
+from padl_bayes._validation import (
+    check_choice,
+    check_count,
+    check_scalar,
+    check_training_data,
+    warn_if_unbounded,
+)
 from padl_bayes.inference._ascent import Task, climb
 from padl_bayes.inference._continuous import RATES, check_fixed, check_n_atoms, values_at
 from padl_bayes.inference._guides import (
@@ -158,6 +164,7 @@ def fit_svi(
     random_state = check_count(random_state, "random_state", minimum=0)
     fixed = check_fixed(fixed, model)
     n_atoms = check_n_atoms(n_atoms, init, fixed)
+    warn_if_unbounded(X, n_atoms, mask, fixed)
     nbytes = svi_nbytes(n_samples, n_features, n_atoms, num_draws, batch_size=batch_size, dtype=X.dtype)
     check_fits(nbytes, "SVI with these draws", _REMEDY, limit=max_bytes)
     if init is None:

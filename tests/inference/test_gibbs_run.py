@@ -8,6 +8,8 @@ import pytest
 from padl_bayes.datasets import synthetic_a
 from padl_bayes.inference import Gibbs, sample_gibbs
 from padl_bayes.inference.gibbs.chains import Chains
+from padl_bayes.inference.gibbs.checkpoint import Checkpoint
+from padl_bayes.inference.gibbs.parts import join, make_part
 
 DATA = synthetic_a(0.1, n_samples=20, n_features=5, n_atoms=3, usage=0.5, seed=0)
 X = DATA.X.astype(np.float32)
@@ -45,6 +47,29 @@ def test_the_first_state_has_as_many_atoms_as_asked():
     counts = np.array([0, 4, 60])
     state = Chains(Gibbs(60), X, None, 3, None).start(0, None, counts)
     np.testing.assert_array_equal(state.z["active"].sum(1), counts)
+
+
+def test_atoms_that_the_reference_lacks_keep_their_labels_from_part_to_part():
+    rng = np.random.default_rng(0)
+    atoms = np.linalg.qr(rng.normal(size=(5, 5)))[0][:4]
+    orders = np.array([rng.permutation(4) for _ in range(12)]).reshape(2, 6, 4)
+    z = {
+        "dictionary": atoms[orders],
+        "active": np.ones((2, 6, 4), int),
+        "activation_prob": np.ones((2, 6, 4)),
+    }
+    z["codes"] = np.broadcast_to(orders[:, :, None] + 1.0, (2, 6, 3, 4))
+    saved = Checkpoint(None, {})
+    saved.save_reference(atoms[:1])
+    state = Chains(Gibbs(4), X, None, 2, None).start(0, None)
+    for first in (0, 2, 4):
+        part = {name: values[:, first : first + 2] for name, values in z.items()}
+        saved.save(state, make_part(Gibbs(4), saved.reference, "moments", part, {}))
+    _, _, moments, alignment = join(saved.parts)
+    np.testing.assert_allclose(alignment.dictionary, np.broadcast_to(alignment.reference, (2, 6, 4, 5)))
+    np.testing.assert_allclose(alignment.reference[0], atoms[0])
+    np.testing.assert_allclose(np.sort(moments["mean"][0]), [1, 2, 3, 4])
+    np.testing.assert_allclose(moments["sd"], 0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

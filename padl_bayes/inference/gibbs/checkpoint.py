@@ -101,10 +101,15 @@ class Checkpoint:
                 field, _, key = name.partition("/")
                 if key:
                     nested[field][key] = array
-            self.parts.append(Part(sums=flat["sums"], **nested))
+            self._append(Part(sums=flat["sums"], **nested))
+
+    def _append(self, part):
+        # Atoms that the reference lacked have got labels, which the next part must keep.
+        self.parts.append(part)
+        self.reference = part.labels["reference"]
 
     def save_reference(self, reference):
-        """Save the dictionary (K_ref, P) that all parts are aligned to, which may be None."""
+        """Save the dictionary (K_ref, P) that the first part is to be aligned to, which may be None."""
         self.reference = reference
         if reference is not None:
             self._save("reference.npz", {"reference": np.asarray(reference)})
@@ -116,7 +121,7 @@ class Checkpoint:
                 f"{field}/{name}": a for field in Part._fields[:3] for name, a in getattr(part, field).items()
             }
             self._save(_name(len(self.parts)), flat | {"sums": part.sums})
-            self.parts.append(part)
+            self._append(part)
         fields = state._asdict() | {"rng_key": jax.random.key_data(state.rng_key), "n_parts": len(self.parts)}
         z = {f"z/{name}": value for name, value in fields.pop("z").items()}
         self._save("state.npz", fields | z)

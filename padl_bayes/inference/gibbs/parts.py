@@ -17,7 +17,8 @@ class Part(NamedTuple):
     samples, stats : dict of str to ndarray
         Sites and statistics (chain, draw, ...).
     labels : dict of str to ndarray
-        permutation, signs and cosines (chain, draw, K) of the `Alignment` to the reference, and that, (K, P).
+        permutation, signs and cosines (chain, draw, K) of the `Alignment`, and its reference (K, P): what the part was
+        aligned to, and atoms of its own where that had none.
     sums : ndarray, shape (3, N, K)
         Sums over the draws of the aligned codes, of their squares, and of how often they were not zero.
     """
@@ -96,7 +97,7 @@ def join(parts, known=None):
     sd = np.sqrt(np.maximum(square - mean**2, 0))
     dtype = samples["activation_prob"].dtype
     moments = {name: table.astype(dtype) for name, table in (("mean", mean), ("sd", sd), ("p_used", used))}
-    labels["reference"] = parts[0].labels["reference"]
+    labels["reference"] = parts[-1].labels["reference"]
     unmoved = (
         samples["dictionary"]
         if known is None

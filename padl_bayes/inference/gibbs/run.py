@@ -8,7 +8,13 @@ import numpy as np
 
 from padl_bayes._memory import check_fits
 from padl_bayes._precision import precision_of
-from padl_bayes._validation import check_choice, check_count, check_draws, check_training_data
+from padl_bayes._validation import (
+    check_choice,
+    check_count,
+    check_draws,
+    check_training_data,
+    warn_if_unbounded,
+)
 from padl_bayes.alignment import Alignment
 from padl_bayes.progress import draw_progress
 
@@ -192,6 +198,7 @@ def sample_gibbs(
         if init is not None or resume is not None:
             raise ValueError("start_active is for scattered starts, found init or resume as well")
         start_active = check_start_active(start_active, n_atoms, num_chains)
+    warn_if_unbounded(X, n_atoms, mask, fixed)
     kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed, hyperpriors=hyperpriors)
     nbytes = gibbs_nbytes(
         len(X), X.shape[1], n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
