@@ -5,7 +5,7 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test lint calibrate bench notebooks clean
+.PHONY: demo test lint calibrate bench notebooks check-notebooks clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ bench: $(VENV)/.installed  ## comparisons with rivals
 notebooks: $(VENV)/.installed  ## run the notebooks and write them with their outputs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
 	$(BIN)/jupytext --to ipynb --execute notebooks/*.py
+
+check-notebooks: $(VENV)/.installed  ## run the sources of the notebooks at toy size
+	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py
 
 clean:
 	rm -rf .venv-* build dist demo-report .pytest_cache .mypy_cache .ruff_cache

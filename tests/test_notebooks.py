@@ -32,6 +32,7 @@ def test_there_are_notebooks():
     assert {path.stem for path in FOLDER.glob("*.ipynb")} == {path.stem for path in SOURCES}
 
 
+@pytest.mark.notebook
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_the_source_runs(source, cache, tmp_path):
     environment = os.environ | {
