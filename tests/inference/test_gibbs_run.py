@@ -7,6 +7,7 @@ import pytest
 
 from padl_bayes.datasets import synthetic_a
 from padl_bayes.inference import Gibbs, sample_gibbs
+from padl_bayes.inference.gibbs import gibbs_nbytes
 from padl_bayes.inference.gibbs.chains import Chains
 from padl_bayes.inference.gibbs.checkpoint import Checkpoint
 from padl_bayes.inference.gibbs.parts import join, make_part
@@ -94,3 +95,10 @@ def test_atoms_that_the_reference_lacks_keep_their_labels_from_part_to_part():
 def test_bad_input(settings, error, message):
     with pytest.raises(error, match=message):
         sample_gibbs(X, **settings)
+
+
+def test_a_long_run_on_digits_fits_in_a_gigabyte_without_its_codes():
+    sizes = dict(n_samples=1797, n_features=64, n_atoms=64, n_draws=1000, n_chains=4, dtype=np.float32)
+    codes = 4 * 1000 * 1797 * 64 * 4
+    assert gibbs_nbytes(**sizes) < 2**30
+    assert 2 * codes < gibbs_nbytes(**sizes, keep_codes="draws") < 2.5 * codes
