@@ -28,9 +28,9 @@ def shared_of(z, rules):
 
 
 def _update_atom(rules, fixed, tau, shared, residual, inputs):
-    """Activation with the codes integrated out, then codes, the slab's own and the direction."""
+    """Activation with the codes integrated out, then codes and the direction."""
     key, atom, active, codes = inputs
-    keys = jax.random.split(key, 5)
+    keys = jax.random.split(key, 4)
     without = residual + jnp.outer(codes, atom["dictionary"])
     linear = tau * (without @ atom["dictionary"])
     proposed, log_weight, log_odds = rules.flip(keys[0], linear, tau, atom, active == 1, shared)
@@ -38,12 +38,11 @@ def _update_atom(rules, fixed, tau, shared, residual, inputs):
     uphill = jnp.where(active == 1, -1, 1) * (prior + log_weight)
     flipped = jnp.log(jax.random.uniform(keys[1], dtype=linear.dtype)) < uphill
     on = (active == 1) ^ flipped
-    codes, drawn = rules.draw_codes(keys[2], linear, tau, proposed, shared)
+    codes, atom = rules.draw_codes(keys[2], linear, tau, proposed, shared)
     codes = jnp.where(on, codes, 0)
-    atom = rules.draw_atom(keys[3], codes, on, drawn, shared)
     if "dictionary" not in fixed:
         # Without codes there is no pull: the direction comes from its prior.
-        atom["dictionary"] = draw_direction(keys[4], tau * (codes @ without))
+        atom["dictionary"] = draw_direction(keys[3], tau * (codes @ without))
     residual = without - jnp.outer(codes, atom["dictionary"])
     return residual, (atom, on.astype(active.dtype), codes, jax.nn.sigmoid(prior + log_odds))
 
@@ -69,14 +68,18 @@ def sweep_atoms(key, rules, fixed, residual, z):
     tau = z["noise_scale"] ** -2
     shared = shared_of(z, rules)
     atoms = {name: z[name] for name in ("dictionary", *rules.names)}
-    keys = jax.random.split(key, len(z["active"]))
+    key_atoms, key_own = jax.random.split(key)
+    keys = jax.random.split(key_atoms, len(z["active"]))
     inputs = (keys, atoms, z["active"], z["codes"].T)
 
     def step(residual, one):
         return _update_atom(rules, fixed, tau, shared, residual, one)
 
     residual, (atoms, active, codes, probability) = jax.lax.scan(step, residual, inputs)
-    return residual, z | atoms | {"active": active, "codes": codes.T, "activation_prob": probability}
+    # What is an atom's own has no part in the others' updates.
+    keys = jax.random.split(key_own, len(active))
+    own = jax.vmap(lambda *of_one: rules.draw_atom(*of_one, shared))(keys, codes, active == 1, atoms)
+    return residual, z | own | {"active": active, "codes": codes.T, "activation_prob": probability}
 
 
 def draw_activation_rate(key, priors, fixed, z):
