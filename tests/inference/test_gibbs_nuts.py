@@ -83,7 +83,8 @@ def nuts_draws(name, chains, warmup, draws):
         num_samples=draws,
         num_chains=chains,
         chain_method="vectorized",
-        target_accept=0.95,
+        # the bound of a code is sharp where its envelope is small
+        target_accept=0.99 if problem.slab == "l1linf" else 0.95,
         random_state=1,
     )
     assert drawn.sample_stats["diverging"].mean() < 1e-3
