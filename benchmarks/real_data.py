@@ -98,7 +98,7 @@ def section(name, result):
         f"{n_train} training and {n_held_out} held-out samples of {result['features']} features (standard deviation of "
         f"held-out entries {result['scale']:.4g}), at most {result['n_atoms']} atoms, float32, seed 0. scikit-learn's "
         f"DictionaryLearning: at most {sklearn_iterations} iterations; SPAMS: {spams_iterations} mini-batches of 512. "
-        f"{result['machine']}.",
+        f"{result['machine']}.{result.get('note', '')}",
         "",
         "| dictionary | codes | atoms | nonzeros, training | held-out | RMSE, training | held-out | ours against | s |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
