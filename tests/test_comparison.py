@@ -189,6 +189,7 @@ def test_differences_are_paired(gaussian):
     assert found["good"].coverage[0] == pytest.approx(inside.mean())
 
 
+@pytest.mark.slow
 def test_em_on_known_data_predicts_as_well_as_the_truth():
     data = pb.datasets.synthetic_a(noise=0.2, n_samples=600, n_features=12, n_atoms=3, usage=0.4, seed=0)
     fit = fit_em(data.X[:400], 8)

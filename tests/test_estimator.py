@@ -228,9 +228,7 @@ def small(data):
 def test_posterior_with_atoms_switched_on_and_off(data):
     X = data.X[:60].astype(np.float32)
     fit = pb.PADL(n_atoms=6).fit(X)
-    draws = fit.sample_posterior(
-        num_warmup=20, num_samples=30, num_chains=2, start="fit", log_likelihood=True
-    )
+    draws = fit.sample_posterior(num_warmup=20, num_samples=30, num_chains=2, start="fit")
     posterior = draws["posterior"]
     assert posterior["dictionary"].shape == (2, 30, 6, 16)
     assert posterior["num_active"].dims == ("chain", "draw")
