@@ -1,13 +1,15 @@
 """Simulation-based calibration of the Gibbs sampler: uniform ranks, and errors that it must see."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
 
-from padl_bayes.inference.gibbs import sweep, two_level
 from tests.calibration import report, sbc, simulation
 from tests.calibration.simulation import Case, Size, simulate_ranks
 from tests.calibration.uniformity import family_p_value
+from tests.inference.planted import learning_while_off, wrong_noise_power
 
 SIMULATIONS = 300
 # Envelopes cost: a sweep takes forty times as long as with a two-level slab.
@@ -37,29 +39,6 @@ def test_ranks_are_uniform(slab, nonnegative):
     assert min(one["effective"] for one in record["quantities"].values()) > 0.6
 
 
-def _learning_while_off(monkeypatch):
-    """Usage of an inactive atom drawn as if no sample had wanted it, instead of from its prior."""
-    rules = two_level.rules
-
-    def wrong(*args):
-        right = rules(*args)
-        return right._replace(
-            draw_atom=lambda key, codes, active, atom, shared: right.draw_atom(key, codes, True, atom, shared)
-        )
-
-    monkeypatch.setattr(two_level, "rules", wrong)
-
-
-def _wrong_noise_power(monkeypatch):
-    """The noise scale's conditional with the power of one sample too many."""
-    slice_sample = sweep.slice_sample
-    monkeypatch.setattr(
-        sweep,
-        "slice_sample",
-        lambda key, f, x, w: slice_sample(key, lambda v: f(v) - Size().n_features * v, x, w),
-    )
-
-
 @pytest.fixture
 def traced_anew():
     """Compile with what a test plants, and leave nothing of it behind."""
@@ -72,7 +51,7 @@ def traced_anew():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced_anew")
-@pytest.mark.parametrize("plant", [_learning_while_off, _wrong_noise_power])
+@pytest.mark.parametrize("plant", [learning_while_off, partial(wrong_noise_power, powers=Size().n_features)])
 def test_a_wrong_conditional_is_found(plant, monkeypatch):
     plant(monkeypatch)
     assert family(found(Case("bernoulli_laplace"))) < 0.001

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from padl_bayes.inference.gibbs import Gibbs, birth_death, enveloped, split_merge, sweep, two_level
+from padl_bayes.inference.gibbs import Gibbs, birth_death, enveloped, split_merge
+from tests.inference.planted import learning_while_off, wrong_noise_power
 from tests.inference.prior_simulation import PRIORS, K, N, P, after_rounds, prior_draws, z_scores
 
 CHAINS = 4000
@@ -42,29 +43,6 @@ def test_sweeps_of_every_slab_leave_the_prior_as_it_is(slab, nonnegative, masked
     assert score < 4, name
 
 
-def _learning_while_off(monkeypatch):
-    """Usage of an inactive atom drawn as if no sample had wanted it, instead of from its prior."""
-    rules = two_level.rules
-
-    def wrong(*args):
-        found = rules(*args)
-
-        def draw_atom(key, codes, active, atom, shared):
-            return found.draw_atom(key, codes, True, atom, shared)
-
-        return found._replace(draw_atom=draw_atom)
-
-    monkeypatch.setattr(two_level, "rules", wrong)
-
-
-def _wrong_noise_power(monkeypatch):
-    """One factor of the noise scale too many in its conditional."""
-    slice_sample = sweep.slice_sample
-    monkeypatch.setattr(
-        sweep, "slice_sample", lambda key, f, x, w: slice_sample(key, lambda v: f(v) - v, x, w)
-    )
-
-
 def _wrong_birth_density(monkeypatch):
     """The proposal's density of a direction left out of the acceptance ratio of births and deaths."""
     monkeypatch.setattr(
@@ -86,8 +64,8 @@ def _wrong_envelope_weight(monkeypatch):
 @pytest.mark.parametrize(
     ("plant", "slab"),
     [
-        (_learning_while_off, "bernoulli_laplace"),
-        (_wrong_noise_power, "bernoulli_laplace"),
+        (learning_while_off, "bernoulli_laplace"),
+        (wrong_noise_power, "bernoulli_laplace"),
         (_wrong_birth_density, "bernoulli_laplace"),
         (_wrong_split_density, "bernoulli_gaussian"),
         (_wrong_envelope_weight, "l1linf"),

@@ -12,9 +12,10 @@ import pytest
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from numpyro.infer import MCMC
 
-from padl_bayes.inference.gibbs import Gibbs, enveloped, sweep
+from padl_bayes.inference.gibbs import Gibbs, enveloped
 from padl_bayes.inference.nuts import sample_nuts
 from padl_bayes.models import Hyperpriors
+from tests.inference.planted import wrong_noise_power
 
 PRIORS = Hyperpriors(rate=(4.0, 3.0), rate_l1=(4.0, 3.0), rate_linf=(4.0, 3.0), noise_scale=0.7)
 ATOMS = np.array([[0.8, 0.6, 0.0, 0.0], [0.0, 0.5, -0.5, 0.5**0.5]])
@@ -219,14 +220,6 @@ def test_gibbs_agrees_with_nuts_closely(name):
     check(name, LONG)
 
 
-def _wrong_noise_power(monkeypatch):
-    """One factor of the noise scale too many in its conditional."""
-    slice_sample = sweep.slice_sample
-    monkeypatch.setattr(
-        sweep, "slice_sample", lambda key, f, x, w: slice_sample(key, lambda v: f(v) - v, x, w)
-    )
-
-
 def _wrong_power_of_the_rates(monkeypatch):
     """A code of each atom forgotten in the slab's normaliser."""
     log_normaliser = enveloped.log_normaliser
@@ -245,7 +238,7 @@ def traced_anew():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced_anew")
-@pytest.mark.parametrize("plant", [_wrong_noise_power, _wrong_power_of_the_rates])
+@pytest.mark.parametrize("plant", [wrong_noise_power, _wrong_power_of_the_rates])
 def test_a_wrong_conditional_is_found(plant, monkeypatch):
     plant(monkeypatch)
     assert compare("known atoms", LONG)[0][0] > 5

@@ -205,31 +205,34 @@ def sample_gibbs(
     )
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
     settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
+    asked = {name: n for name, n in counts.items() if name != "num_samples"} | settings
+    asked |= dict(keep_codes=keep_codes, chain_method=chain_method, random_state=random_state)
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
         chains = Chains(kernel, X, mask, num_chains, watch, chain_method)
-        given = digest((chains.data, start, start_active, reference))
-        asked = {name: n for name, n in counts.items() if name != "num_samples"}
-        asked |= settings | dict(
-            keep_codes=keep_codes, chain_method=chain_method, random_state=random_state, data=given
-        )
+        if checkpoint is not None:
+            asked["data"] = digest((chains.data, start, start_active, reference))
         saved = Checkpoint(checkpoint, asked)
         state = saved.state if resume is None else resume.state
         state = chains.start(random_state, start, start_active) if state is None else chains.place(state)
         if not saved.parts:
-            state = chains.warm_up(
-                state, counts["num_warmup"] - (int(state.i[0]) if resume is None else 0), saved.save
-            )
+            done = int(state.i[0]) if resume is None else 0
+            state = chains.warm_up(state, counts["num_warmup"] - done, saved.save)
             saved.save_reference(_reference(reference, start, state, resume))
         chunk = _chunk(len(X), n_atoms, num_chains, X.dtype)
-        left = num_samples // thinning - sum(map(n_draws, saved.parts))
-        while left > 0:
-            state, drawn = chains.collect(state, min(chunk, left), thinning)
-            saved.save(state, make_part(kernel, saved.reference, keep_codes, *drawn))
-            left -= min(chunk, left)
-        state = jax.device_get(state)
+        state = _collect(chains, state, saved, keep_codes, num_samples // thinning, thinning, chunk)
     samples, stats, moments, alignment = join(saved.parts, fixed.get("dictionary"))
     wall_time = time.perf_counter() - started
     return GibbsDraws(samples, stats, moments, alignment, state, wall_time, random_state, settings | counts)
+
+
+def _collect(chains, state, saved, keep_codes, wanted, thinning, chunk):
+    """Draw, chunk by chunk, what ``saved`` lacks of the draws ``wanted`` of a chain; return the last state."""
+    left = wanted - sum(map(n_draws, saved.parts))
+    while left > 0:
+        state, drawn = chains.collect(state, min(chunk, left), thinning)
+        saved.save(state, make_part(chains.kernel, saved.reference, keep_codes, *drawn))
+        left -= min(chunk, left)
+    return jax.device_get(state)
 
 
 def _reference(reference, start, state, resume):
