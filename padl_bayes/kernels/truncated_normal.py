@@ -64,10 +64,13 @@ def invert_above(u, uniform):
     -------
     array
     """
-    tail = _invert(jnp.maximum(u, 0), jnp.log(uniform))
-    # The mean is inside: the upper tail probability is well scaled, and -u is added, not subtracted from its like.
-    body = -ndtri(uniform * ndtr(-jnp.minimum(u, 0))) - u
-    return jnp.where(u >= 0, tail, jnp.maximum(body, 0))
+    mean = jnp.maximum(-u, 0)
+    # With the mean inside, what is beyond it on either side is the tail of a half-normal law.
+    below = jnp.exp(-_HALF_LOG_2_PI - mean * mean / 2 + _log_mills(mean))
+    survival, rest = uniform * (1 - below), (1 - uniform) + uniform * below
+    share = jnp.where(u >= 0, uniform, jnp.minimum(2 * jnp.minimum(survival, rest), 1))
+    distance = _invert(jnp.maximum(u, 0), jnp.log(share))
+    return jnp.where(u >= 0, distance, jnp.maximum(mean + jnp.where(survival < rest, distance, -distance), 0))
 
 
 def _regions(u, width):
