@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from padl_bayes.inference.gibbs import Gibbs, birth_death, enveloped, split_merge
+from padl_bayes.inference.gibbs import Gibbs, birth_death, enveloped, split_merge, tempering
 from tests.inference.planted import learning_while_off, wrong_noise_power
 from tests.inference.prior_simulation import PRIORS, K, N, P, after_rounds, prior_draws, z_scores
 
@@ -24,14 +24,14 @@ def worst(slab, nonnegative=False, *, chains=CHAINS, rounds=ROUNDS, masked=False
     """Largest z statistic of about thirty functionals, and its name."""
     start = prior_draws(0, chains, slab=slab, nonnegative=nonnegative)
     mask = jnp.asarray(np.random.default_rng(0).random((N, P)) < 0.7) if masked else None
-    kernel = Gibbs(K, slab=slab, nonnegative=nonnegative, hyperpriors=PRIORS)
+    kernel = Gibbs(K, slab=slab, nonnegative=nonnegative, hyperpriors=PRIORS, temper_every=1)
     scores = z_scores(after_rounds(kernel, start, 2, rounds, mask), reference(slab, nonnegative))
     assert len(scores) > 25
     return max((abs(score), name) for name, score in scores.items())
 
 
 def test_sweeps_leave_the_prior_as_it_is():
-    assert worst("bernoulli_laplace", chains=1500, rounds=8)[0] < 4
+    assert worst("bernoulli_laplace", chains=1500, rounds=5)[0] < 4
 
 
 @pytest.mark.slow
@@ -60,6 +60,11 @@ def _wrong_envelope_weight(monkeypatch):
     monkeypatch.setattr(enveloped, "_log_interpolated", lambda v, nodes: jnp.zeros_like(v))
 
 
+def _everything_accepted(monkeypatch):
+    """Tempered transitions of the codes accepted whatever they cost."""
+    monkeypatch.setattr(tempering, "_work", lambda precision, residual: jnp.zeros_like(residual[:, 0]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "slab"),
@@ -69,6 +74,7 @@ def _wrong_envelope_weight(monkeypatch):
         (_wrong_birth_density, "bernoulli_laplace"),
         (_wrong_split_density, "bernoulli_gaussian"),
         (_wrong_envelope_weight, "l1linf"),
+        (_everything_accepted, "bernoulli_laplace"),
     ],
 )
 def test_a_wrong_conditional_is_found(plant, slab, monkeypatch):

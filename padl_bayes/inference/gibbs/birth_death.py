@@ -149,7 +149,7 @@ def birth_death(key, spare, rules, proposal, two_sided, residual, z):
     atom, log_weight, _ = rules.flip(key_flip, linear, tau, atom, ~birth, shared)
     others = jnp.sum(on) - jnp.where(birth, 0, 1)
     log_ratio = (
-        logit(shared["activation_rate"])
+        shared["activation_log_odds"]
         + log_weight
         + proposal.log_uniform
         - log_density_of(atom["dictionary"], proposal, without, two_sided)

@@ -20,10 +20,10 @@ def advance(config, data, states, n_sweeps, *, method="vectorized", mesh=None):
     """
 
     def sweeps(data, states, n_sweeps):
-        def chain(state):
-            return jax.lax.fori_loop(0, n_sweeps, lambda _, state: transition(config, data, state), state)
+        def run(states):
+            return jax.lax.fori_loop(0, n_sweeps, lambda _, states: transition(config, data, states), states)
 
-        return jax.vmap(chain)(states) if method == "vectorized" else jax.lax.map(chain, states)
+        return run(states) if method == "vectorized" else jax.lax.map(run, states)
 
     if mesh is not None:
         whole, split = jax.P(), jax.P("chain")
@@ -42,13 +42,17 @@ def _mesh(n_chains):
 
 
 class Chains:
-    """The chains of one kernel on one data set; ``watch(sweeps, stage, states)`` is called on the way."""
+    """The chains of one kernel on one data set; ``watch(sweeps, stage, states)`` is called on the way.
 
-    def __init__(self, kernel, X, mask, n_chains, watch, method="vectorized"):
+    The first ``n_anneal`` sweeps are annealed.
+    """
+
+    def __init__(self, kernel, X, mask, n_chains, watch, method="vectorized", n_anneal=0):
         self.method = method
         self.kernel, self.n_chains, self.watch = kernel, n_chains, watch
         self.arguments = (X, mask)
-        self.data, self.mesh = kernel.data(X, mask), _mesh(n_chains)
+        data = kernel.data(X, mask)
+        self.data, self.mesh = data._replace(n_anneal=jnp.asarray(n_anneal)), _mesh(n_chains)
 
     def start(self, random_state, start, n_active=None):
         """States of all chains: at a fit, with ``n_active`` (chains,) atoms, or at random."""

@@ -6,13 +6,15 @@ import numpy as np
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
-from padl_bayes._validation import check_choice, check_count
+from padl_bayes._validation import check_choice, check_count, check_scalar
 from padl_bayes.models import Hyperpriors, hyperpriors_from, padl
 from padl_bayes.models.padl import SLABS
 
 from .transition import Config, Data, first_state, transition
 
 MOVES = 4
+TEMPER_EVERY = 20
+ANNEAL = 0.5
 
 
 class Gibbs(MCMCKernel):
@@ -34,7 +36,13 @@ class Gibbs(MCMCKernel):
     hyperpriors : Hyperpriors, optional
         Default: `hyperpriors_from` the data.
     n_moves : int
-        Births and deaths tried in a sweep.
+        Births or deaths, and splits or merges, tried in a sweep.
+    temper_every : int
+        Every so many sweeps, all codes of a sample are proposed anew by a tempered transition, which costs as much as
+        ten to twenty sweeps; 0: never. Two-level slabs only.
+    anneal : float
+        Share of the warm-up in which active atoms are more probable than the prior says, less and less so; then chains
+        from any start find the same atoms much sooner. Not for chains that start at a fit.
 
     Raises
     ------
@@ -44,7 +52,7 @@ class Gibbs(MCMCKernel):
     Notes
     -----
     Collapsed envelopes: Elvira, Chainais, Dobigeon, IEEE TSP 65(19), 2017. Splits and merges with exact acceptance
-    ratios: Jain and Neal, JCGS 13(1), 2004.
+    ratios: Jain and Neal, JCGS 13(1), 2004. Tempered transitions: Neal, Statistics and Computing 6, 1996.
     """
 
     sample_field = "z"
@@ -58,6 +66,8 @@ class Gibbs(MCMCKernel):
         fixed=None,
         hyperpriors=None,
         n_moves=MOVES,
+        temper_every=TEMPER_EVERY,
+        anneal=ANNEAL,
     ):
         self.fixed = dict(fixed or {})
         known = ["dictionary", "noise_scale", "activation_rate"]
@@ -66,22 +76,31 @@ class Gibbs(MCMCKernel):
             check_choice(name, "fixed", known)
         self.hyperpriors = hyperpriors
         n_moves = check_count(n_moves, "n_moves", minimum=0)
-        # Moves take atoms for interchangeable, which they are not where anything of their own is fixed.
+        # Moves take atoms for interchangeable, which they are not where anything of their own is fixed, and change how
+        # many are active.
         own = "dictionary" in self.fixed or any(
             np.ndim(self.fixed.get(name, 0)) for name in ("usage", "rate")
         )
+        settled = self.fixed.get("activation_rate") in (0, 1)
         self.config = Config(
             check_choice(slab, "slab", SLABS),
             bool(nonnegative),
             check_count(n_atoms, "n_atoms"),
-            0 if own else n_moves,
+            0 if own or settled else n_moves,
+            check_count(temper_every, "temper_every", minimum=0),
         )
+        self.anneal = check_scalar(anneal, "anneal", minimum=0, maximum=1)
+        self._n_anneal = 0
         self._sample_fn = None
 
     @property
     def model(self):
         """The program that is sampled."""
         return padl
+
+    def n_anneal(self, num_warmup, init_params=None):
+        """How many sweeps of the warm-up are annealed: none if the start comes with codes, as then it is one to keep."""
+        return 0 if "codes" in (init_params or {}) else int(self.anneal * num_warmup)
 
     def data(self, X, mask=None):
         """What a chain is given, as a `Data`."""
@@ -96,12 +115,12 @@ class Gibbs(MCMCKernel):
         fixed = {name: jnp.asarray(value, X.dtype) for name, value in self.fixed.items()}
         for name in {"usage", "rate"} & set(fixed):
             fixed[name] = jnp.broadcast_to(fixed[name], (self.config.n_atoms,))
-        return Data(X, mask, priors, fixed)
+        return Data(X, mask, priors, fixed, jnp.asarray(self._n_anneal))
 
     def init(self, rng_key, num_warmup, init_params=None, model_args=(), model_kwargs=None):
         """State to start from: ``init_params`` (a mapping of sites), and what it lacks at random, far apart."""
-        del num_warmup
         self._sample_fn = transition
+        self._n_anneal = self.n_anneal(num_warmup, init_params)
         data = self.data(*model_args, **(model_kwargs or {}))
 
         def one(key, init):
@@ -113,10 +132,7 @@ class Gibbs(MCMCKernel):
 
     def sample(self, state, model_args, model_kwargs):
         """One `transition`, of all chains where ``state`` is of several."""
-        data = self.data(*model_args, **(model_kwargs or {}))
-        if is_prng_key(state.rng_key):
-            return transition(self.config, data, state)
-        return jax.vmap(lambda one: transition(self.config, data, one))(state)
+        return transition(self.config, self.data(*model_args, **(model_kwargs or {})), state)
 
     def postprocess_fn(self, model_args, model_kwargs):
         """Add the number of active atoms."""

@@ -208,7 +208,8 @@ def sample_gibbs(
     asked = {name: n for name, n in counts.items() if name != "num_samples"} | settings
     asked |= dict(keep_codes=keep_codes, chain_method=chain_method, random_state=random_state)
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
-        chains = Chains(kernel, X, mask, num_chains, watch, chain_method)
+        n_anneal = kernel.n_anneal(counts["num_warmup"], start)
+        chains = Chains(kernel, X, mask, num_chains, watch, chain_method, n_anneal)
         if checkpoint is not None:
             asked["data"] = digest((chains.data, start, start_active, reference))
         saved = Checkpoint(checkpoint, asked)

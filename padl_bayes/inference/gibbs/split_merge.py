@@ -142,7 +142,7 @@ def split_merge(key, spare, law, rules, proposal, two_sided, residual, z):
     log_one = rules.flip(keys[7], linear, tau, atom, True, shared)[1]
     log_pair = _log_partner(z["dictionary"], other["dictionary"], others)[j] - jnp.log(count + 1)
     log_ratio = (
-        logit(shared["activation_rate"])
+        shared["activation_log_odds"]
         + log_two
         - log_one
         - log_codes

@@ -34,7 +34,7 @@ def _update_atom(rules, fixed, tau, shared, residual, inputs):
     without = residual + jnp.outer(codes, atom["dictionary"])
     linear = tau * (without @ atom["dictionary"])
     proposed, log_weight, log_odds = rules.flip(keys[0], linear, tau, atom, active == 1, shared)
-    prior = logit(shared["activation_rate"])
+    prior = shared["activation_log_odds"]
     uphill = jnp.where(active == 1, -1, 1) * (prior + log_weight)
     flipped = jnp.log(jax.random.uniform(keys[1], dtype=linear.dtype)) < uphill
     on = (active == 1) ^ flipped

@@ -1,37 +1,57 @@
 """One transition of one chain: a sweep over the atoms, moves on their number, and everything they share."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from numpyro.infer.util import log_density
+from numpyro.util import is_prng_key
 
 from padl_bayes.kernels.slabs import SLABS
 from padl_bayes.models import Hyperpriors, padl
 
 from . import enveloped, two_level
 from .birth_death import birth_death, draw_spare_atoms, make_proposal
+from .probability import logit
 from .split_merge import split_merge
 from .start import scattered_start
 from .sweep import draw_activation_rate, draw_noise_scale, residual_of, sweep_atoms
+from .tempering import temper_codes
+
+NATS_A_FEATURE = 3
 
 
 class Config(NamedTuple):
-    """What is compiled in: the program's variant, the number of places, and how many moves a sweep tries."""
+    """What is compiled in: the program's variant, the number of places, and how many moves are tried how often."""
 
     slab: str
     nonnegative: bool
     n_atoms: int
     n_moves: int
+    temper_every: int
 
 
 class Data(NamedTuple):
-    """What is given: data (N, P), zero where unobserved, the mask or None, the priors and the sites that are fixed."""
+    """What is given.
+
+    Attributes
+    ----------
+    X : array, shape (N, P)
+        Zero where unobserved.
+    mask : array of bool, shape (N, P), or None
+    priors : Hyperpriors
+    fixed : dict
+        Sites that are not sampled.
+    n_anneal : int
+        How many sweeps of the warm-up make atoms cheaper, see `bonus`.
+    """
 
     X: jax.Array
     mask: Any
     priors: Hyperpriors
     fixed: dict
+    n_anneal: Any
 
 
 class GibbsState(NamedTuple):
@@ -60,7 +80,7 @@ class GibbsState(NamedTuple):
 
 def log_joint(config, data, z):
     """Log joint density of the program at the sites ``z``."""
-    X, mask, priors, fixed = data
+    X, mask, priors, fixed, _ = data
     given = dict(slab=config.slab, nonnegative=config.nonnegative, mask=mask, hyperpriors=priors, **fixed)
     sites = {name: value for name, value in z.items() if name != "activation_prob"}
     return log_density(padl, (X, config.n_atoms), given, sites)[0]
@@ -106,30 +126,74 @@ def _move(config, key, rules, residual, z):
     return residual, z, jnp.mean(accepted.astype(residual.dtype))
 
 
-def transition(config, data, state):
-    """Missing entries, all atoms, moves on their number, shared rates, rate of activation, noise scale.
+def bonus(data, i):
+    """What is added to the prior log odds of an active atom in sweep ``i``: in the warm-up, atoms come cheap at first.
+
+    The direction of an atom must bring some nats a feature to be worth having. Without that price all places fill with
+    atoms that begin as mixtures of what is there and get time to become what they are before they must earn it: chains
+    that grow from a few atoms are caught with composites of several.
+    """
+    left = (data.n_anneal - i) / jnp.maximum(data.n_anneal, 1)
+    return jnp.asarray(NATS_A_FEATURE * data.X.shape[1] * jnp.maximum(left, 0), data.X.dtype)
+
+
+def _temper(config, key, due, residual, z):
+    """Tempered transition of all codes, where it is due; an envelope leaves codes no supports to be caught in."""
+    law = SLABS.get((config.slab, config.nonnegative))
+    if law is None or not config.temper_every:
+        return residual, z
+    return jax.lax.cond(due, lambda at: temper_codes(key, law, *at)[:2], lambda at: at, (residual, z))
+
+
+def _transition(config, data, state, due):
+    """Missing entries, all atoms, moves on their number, codes, shared rates, rate of activation, noise scale.
 
     Parameters
     ----------
     config : Config
     data : Data
     state : GibbsState
+        Of one chain.
+    due : bool
+        Whether codes are tempered, too.
 
     Returns
     -------
     GibbsState
     """
-    X, mask, priors, fixed = data
+    X, mask, priors, fixed, _ = data
     rules = _rules(config, data)
-    key, *keys = jax.random.split(state.rng_key, 7)
+    key, *keys = jax.random.split(state.rng_key, 8)
     z = state.z | fixed
+    z["activation_log_odds"] = logit(z["activation_rate"]) + bonus(data, state.i)
     residual = residual_of(keys[0], X, mask, z)
     residual, z = sweep_atoms(keys[1], rules, fixed, residual, z)
     share = jnp.zeros((), X.dtype)
     if config.n_moves:
         residual, z, share = _move(config, keys[2], rules, residual, z)
+    residual, z = _temper(config, keys[6], due, residual, z)
     z = rules.draw_shared(keys[3], z)
     z = draw_activation_rate(keys[4], priors, fixed, z)
     z = draw_noise_scale(keys[5], priors, fixed, residual, z)
     z = {name: z[name] for name in state.z}
     return GibbsState(state.i + 1, z, log_joint(config, data, z), share, key)
+
+
+def transition(config, data, states):
+    """One transition of a chain, or of several that have made as many sweeps.
+
+    Parameters
+    ----------
+    config : Config
+    data : Data
+    states : GibbsState
+        With a leading axis where it is of several chains.
+
+    Returns
+    -------
+    GibbsState
+    """
+    # Outside of vmap, which would compute both branches.
+    due = (jnp.ravel(states.i)[0] + 1) % max(config.temper_every, 1) == 0
+    one = partial(_transition, config, data, due=due)
+    return one(states) if is_prng_key(states.rng_key) else jax.vmap(one)(states)

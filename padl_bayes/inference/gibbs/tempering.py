@@ -1,0 +1,96 @@
+"""Tempered transitions of the codes: all codes of a sample change together, past less likely supports.
+
+Updates of one code at a time cannot leave a support whose neighbours are all unlikely, as of a sample that uses two
+atoms in place of one, and then atoms that stand for several others stay. Given all else, samples are independent, so
+each goes its own way: its likelihood is raised to powers that fall from one to where the data are no more than noise
+and rise again, with one sweep over its codes at each, in reverse order on the way back, and what comes out is accepted
+with probability min(1, exp(sum_j (b_{j-1} - b_j) (E_j - E'_j))), E_j and E'_j the energies ``tau ||residual||^2 / 2``
+on the way down before and on the way up after the sweep at power b_j.
+
+Neal, Statistics and Computing 6, 353-366, 1996.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from padl_bayes.kernels.truncated_normal import uniform_open
+
+from .probability import logit
+
+LEVELS = 16
+
+
+def _powers(tau, X):
+    """Powers (`LEVELS` + 1,) of the likelihood, in equal ratios; they depend on nothing that the move changes."""
+    # Down to where the noise is as large as the data.
+    hottest = jnp.maximum(tau * jnp.mean(X**2), 1)
+    return hottest ** -jnp.linspace(0, 1, LEVELS + 1, dtype=X.dtype)
+
+
+def _sweep_codes(key, law, z, precision, residual, codes, *, reverse):
+    """Update the codes (K, N) of one atom after the other, at one power of the likelihood."""
+    used = z["active"] == 1
+    atoms = z["dictionary"], logit(z["usage"]), z["rate"], used
+
+    def step(residual, one):
+        key, codes, (atom, prior, rate, active) = one
+        without = residual + jnp.outer(codes, atom)
+        linear = precision * (without @ atom)
+        uniforms = uniform_open(key, (3, *linear.shape), linear.dtype)
+        log_slab = law.moments(linear, precision, rate).log_evidence
+        used = active & (uniforms[2] < jax.nn.sigmoid(prior + log_slab))
+        codes = jnp.where(used, law.draw(linear, precision, rate, uniforms[:2]), 0)
+        return without - jnp.outer(codes, atom), codes
+
+    inputs = jax.random.split(key, len(used)), codes, atoms
+    return jax.lax.scan(step, residual, inputs, reverse=reverse)
+
+
+def _work(precision, residual):
+    """What a change of the likelihood by ``precision`` takes of each sample, (N,)."""
+    return 0.5 * precision * jnp.sum(residual**2, axis=1)
+
+
+def temper_codes(key, law, residual, z):
+    """Tempered transition of the codes of every sample, under a two-level slab.
+
+    Parameters
+    ----------
+    key : PRNG key
+    law : Slab
+    residual : array, shape (N, P)
+        Of the completed data.
+    z : dict
+
+    Returns
+    -------
+    array, dict, array
+        Residual, sites, and the share of samples whose proposal was accepted.
+    """
+    tau = z["noise_scale"] ** -2
+    X = residual + z["codes"] @ z["dictionary"]
+    powers = _powers(tau, X)
+    key_accept, key_down, key_up = jax.random.split(key, 3)
+
+    def cool(carry, level):
+        residual, codes, log_ratio = carry
+        key, power, gap = level
+        log_ratio += _work(tau * gap, residual)
+        residual, codes = _sweep_codes(key, law, z, tau * power, residual, codes, reverse=False)
+        return (residual, codes, log_ratio), None
+
+    def heat(carry, level):
+        residual, codes, log_ratio = carry
+        key, power, gap = level
+        residual, codes = _sweep_codes(key, law, z, tau * power, residual, codes, reverse=True)
+        return (residual, codes, log_ratio - _work(tau * gap, residual)), None
+
+    levels = powers[1:], powers[:-1] - powers[1:]
+    carry = residual, z["codes"].T, jnp.zeros(len(X), X.dtype)
+    carry, _ = jax.lax.scan(cool, carry, (jax.random.split(key_down, LEVELS), *levels))
+    carry, _ = jax.lax.scan(heat, carry, (jax.random.split(key_up, LEVELS), *levels), reverse=True)
+    proposed, codes, log_ratio = carry
+    accepted = jnp.log(jax.random.uniform(key_accept, log_ratio.shape, X.dtype)) < log_ratio
+    codes = jnp.where(accepted, codes, z["codes"].T)
+    residual = jnp.where(accepted[:, None], proposed, residual)
+    return residual, z | {"codes": codes.T}, jnp.mean(accepted.astype(X.dtype))
