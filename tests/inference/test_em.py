@@ -114,6 +114,7 @@ def test_it_leaves_the_data_as_they_are_and_takes_integers():
     assert_same(fit, fit_em(X.astype(float), GIVEN))
 
 
+@pytest.mark.slow
 def test_synthetic_a_at_its_default_size():
     """The figures that the method is known to reach, see the benchmarks."""
     truth = synthetic_a(0.1, seed=0)

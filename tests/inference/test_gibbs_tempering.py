@@ -87,7 +87,7 @@ def test_only_the_first_part_of_the_warm_up_is_annealed():
 
 def test_annealing_fills_all_places_and_empties_them_again():
     X = synthetic_a(0.1, n_samples=60, n_features=8, n_atoms=3, usage=0.3, seed=0, dtype=np.float32).X
-    chains = Chains(Gibbs(10, temper_every=0), X, None, 2, lambda *_: None, n_anneal=100)
+    chains = Chains(Gibbs(10, n_moves=0, temper_every=0), X, None, 2, lambda *_: None, n_anneal=100)
     states = chains.start(0, None, np.array([1, 10]))
     counts = []
     for _ in range(3):
