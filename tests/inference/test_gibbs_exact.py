@@ -169,7 +169,7 @@ SLOW = [
 
 @pytest.mark.parametrize(("slab", "nonnegative", "name", "dtype"), FAST)
 def test_gibbs_matches_the_exact_posterior(slab, nonnegative, name, dtype):
-    check_sampler(slab, nonnegative, name, dtype, chains=50, draws=400, min_ess=1e3)
+    check_sampler(slab, nonnegative, name, dtype, chains=20, draws=400, min_ess=1e3)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from scipy.special import ive
 
 from padl_bayes.distributions.sphere import log_uniform_density
-from padl_bayes.kernels.von_mises_fisher import draw_direction, draw_uniform_directions
+from padl_bayes.kernels.von_mises_fisher import draw_direction
 
 from .probability import logit
 from .sweep import shared_of
@@ -92,17 +92,6 @@ def put(z, rules, k, accepted, atom, codes, active):
     }
     column = jnp.where(accepted, codes, z["codes"][:, k])
     return z | placed | {"codes": z["codes"].at[:, k].set(column)}
-
-
-def draw_spare_atoms(key, count, rules, z):
-    """``count`` atoms from the prior: what births propose, but for the direction, and what deaths leave behind."""
-    key_direction, key_rest = jax.random.split(key)
-    like = z["dictionary"]
-    atoms = {name: jnp.broadcast_to(z[name][0], (count,)) for name in rules.names}
-    atoms["dictionary"] = draw_uniform_directions(key_direction, (count, like.shape[1]), like.dtype)
-    nothing, shared = jnp.zeros_like(z["codes"][:, 0]), shared_of(z, rules)
-    keys = jax.random.split(key_rest, count)
-    return jax.vmap(lambda key, atom: rules.draw_atom(key, nothing, False, atom, shared))(keys, atoms)
 
 
 def one_of(key, wanted):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from padl_bayes.kernels.slice_sampling import slice_sample
-from padl_bayes.kernels.von_mises_fisher import draw_direction
+from padl_bayes.kernels.von_mises_fisher import draw_direction, draw_uniform_directions
 
 from .probability import draw_beta, logit
 
@@ -47,7 +47,27 @@ def _update_atom(rules, fixed, tau, shared, residual, inputs):
     return residual, (atom, on.astype(active.dtype), codes, jax.nn.sigmoid(prior + log_odds))
 
 
-def sweep_atoms(key, rules, fixed, residual, z):
+def _padded(a, n_spare):
+    """With ``n_spare`` more rows, like the first one."""
+    return jnp.concatenate([a, jnp.broadcast_to(a[:1], (n_spare, *a.shape[1:]))])
+
+
+def _draw_own(key, rules, shared, atoms, active, codes, n_spare):
+    """What is an atom's own, (K, ...), and ``n_spare`` whole atoms from the prior."""
+    key_direction, key_rest = jax.random.split(key)
+    atoms = {name: _padded(a, n_spare) for name, a in atoms.items()}
+    on = jnp.concatenate([active == 1, jnp.zeros(n_spare, bool)])
+    keys = jax.random.split(key_rest, len(on))
+    # In one go, also those that are spare: the loops of the draws are slow to compile.
+    drawn = jax.vmap(lambda *of_one: rules.draw_atom(*of_one, shared))(
+        keys, _padded(codes, n_spare) * on[:, None], on, atoms
+    )
+    own, spare = (jax.tree.map(lambda a, part=part: a[part], drawn) for part in (slice(len(active)), slice(len(active), None)))
+    spare["dictionary"] = draw_uniform_directions(key_direction, spare["dictionary"].shape, codes.dtype)
+    return own, spare
+
+
+def sweep_atoms(key, rules, fixed, residual, z, n_spare=0):
     """Update all atoms in turn.
 
     Parameters
@@ -59,11 +79,12 @@ def sweep_atoms(key, rules, fixed, residual, z):
     residual : array, shape (N, P)
     z : dict
         Values of all sites.
+    n_spare : int
 
     Returns
     -------
-    array, dict
-        The residual and the sites.
+    array, dict, dict
+        The residual, the sites, and ``n_spare`` atoms from the prior, for moves on the number of atoms.
     """
     tau = z["noise_scale"] ** -2
     shared = shared_of(z, rules)
@@ -77,9 +98,8 @@ def sweep_atoms(key, rules, fixed, residual, z):
 
     residual, (atoms, active, codes, probability) = jax.lax.scan(step, residual, inputs)
     # What is an atom's own has no part in the others' updates.
-    keys = jax.random.split(key_own, len(active))
-    own = jax.vmap(lambda *of_one: rules.draw_atom(*of_one, shared))(keys, codes, active == 1, atoms)
-    return residual, z | own | {"active": active, "codes": codes.T, "activation_prob": probability}
+    own, spare = _draw_own(key_own, rules, shared, atoms, active, codes, n_spare)
+    return residual, z | own | {"active": active, "codes": codes.T, "activation_prob": probability}, spare
 
 
 def draw_activation_rate(key, priors, fixed, z):

@@ -5,7 +5,7 @@ atoms in place of one, and then atoms that stand for several others stay. Given 
 each goes its own way: its likelihood is raised to powers that fall from one to where the data are no more than noise
 and rise again, with one sweep over its codes at each, in reverse order on the way back, and what comes out is accepted
 with probability min(1, exp(sum_j (b_{j-1} - b_j) (E_j - E'_j))), E_j and E'_j the energies ``tau ||residual||^2 / 2``
-on the way down before and on the way up after the sweep at power b_j.
+before the sweep at power b_j on the way down, and after it on the way up.
 
 Neal, Statistics and Computing 6, 353-366, 1996.
 """
@@ -27,10 +27,12 @@ def _powers(tau, X):
     return hottest ** -jnp.linspace(0, 1, LEVELS + 1, dtype=X.dtype)
 
 
-def _sweep_codes(key, law, z, precision, residual, codes, *, reverse):
+def _sweep_codes(key, law, z, precision, residual, codes, backwards):
     """Update the codes (K, N) of one atom after the other, at one power of the likelihood."""
-    used = z["active"] == 1
-    atoms = z["dictionary"], logit(z["usage"]), z["rate"], used
+    atoms = z["dictionary"], logit(z["usage"]), z["rate"], z["active"] == 1
+
+    def turned(tree):
+        return jax.tree.map(lambda a: jnp.where(backwards, a[::-1], a), tree)
 
     def step(residual, one):
         key, codes, (atom, prior, rate, active) = one
@@ -42,8 +44,9 @@ def _sweep_codes(key, law, z, precision, residual, codes, *, reverse):
         codes = jnp.where(used, law.draw(linear, precision, rate, uniforms[:2]), 0)
         return without - jnp.outer(codes, atom), codes
 
-    inputs = jax.random.split(key, len(used)), codes, atoms
-    return jax.lax.scan(step, residual, inputs, reverse=reverse)
+    keys = jax.random.split(key, len(codes))
+    residual, codes = jax.lax.scan(step, residual, (keys, *turned((codes, atoms))))
+    return residual, turned(codes)
 
 
 def _work(precision, residual):
@@ -70,26 +73,24 @@ def temper_codes(key, law, residual, z):
     tau = z["noise_scale"] ** -2
     X = residual + z["codes"] @ z["dictionary"]
     powers = _powers(tau, X)
-    key_accept, key_down, key_up = jax.random.split(key, 3)
+    key_accept, key_levels = jax.random.split(key)
 
-    def cool(carry, level):
+    def step(carry, level):
         residual, codes, log_ratio = carry
-        key, power, gap = level
-        log_ratio += _work(tau * gap, residual)
-        residual, codes = _sweep_codes(key, law, z, tau * power, residual, codes, reverse=False)
-        return (residual, codes, log_ratio), None
+        key, power, gap, back = level
+        down = _work(tau * gap, residual)
+        residual, codes = _sweep_codes(key, law, z, tau * power, residual, codes, back)
+        return (residual, codes, log_ratio + jnp.where(back, -_work(tau * gap, residual), down)), None
 
-    def heat(carry, level):
-        residual, codes, log_ratio = carry
-        key, power, gap = level
-        residual, codes = _sweep_codes(key, law, z, tau * power, residual, codes, reverse=True)
-        return (residual, codes, log_ratio - _work(tau * gap, residual)), None
+    def there_and_back(a):
+        return jnp.concatenate([a, a[::-1]])
 
-    levels = powers[1:], powers[:-1] - powers[1:]
+    levels = there_and_back(powers[1:]), there_and_back(powers[:-1] - powers[1:])
+    keys = jax.random.split(key_levels, 2 * LEVELS)
     carry = residual, z["codes"].T, jnp.zeros(len(X), X.dtype)
-    carry, _ = jax.lax.scan(cool, carry, (jax.random.split(key_down, LEVELS), *levels))
-    carry, _ = jax.lax.scan(heat, carry, (jax.random.split(key_up, LEVELS), *levels), reverse=True)
-    proposed, codes, log_ratio = carry
+    (proposed, codes, log_ratio), _ = jax.lax.scan(
+        step, carry, (keys, *levels, jnp.arange(2 * LEVELS) >= LEVELS)
+    )
     accepted = jnp.log(jax.random.uniform(key_accept, log_ratio.shape, X.dtype)) < log_ratio
     codes = jnp.where(accepted, codes, z["codes"].T)
     residual = jnp.where(accepted[:, None], proposed, residual)

@@ -12,7 +12,7 @@ from padl_bayes.kernels.slabs import SLABS
 from padl_bayes.models import Hyperpriors, padl
 
 from . import enveloped, two_level
-from .birth_death import birth_death, draw_spare_atoms, make_proposal
+from .birth_death import birth_death, make_proposal
 from .probability import logit
 from .split_merge import split_merge
 from .start import scattered_start
@@ -102,13 +102,11 @@ def _rules(config, data):
     return two_level.rules(config.slab, config.nonnegative, data.priors, data.fixed)
 
 
-def _move(config, key, rules, residual, z):
-    """Try births, deaths, splits and merges; also the share that was accepted."""
+def _move(config, key, rules, spare, residual, z):
+    """Try births, deaths, splits and merges, each with two spare atoms; also the share that was accepted."""
     proposal = make_proposal(residual.shape[1])
     two_sided = not config.nonnegative
     law = SLABS.get((config.slab, config.nonnegative))
-    key_spare, key_moves = jax.random.split(key)
-    spare = draw_spare_atoms(key_spare, 2 * config.n_moves, rules, z)
     spare = jax.tree.map(lambda a: a.reshape(config.n_moves, 2, *a.shape[1:]), spare)
 
     def step(carry, inputs):
@@ -121,7 +119,7 @@ def _move(config, key, rules, residual, z):
         residual, z, also = split_merge(key_split, two, law, rules, proposal, two_sided, residual, z)
         return (residual, z), jnp.stack([accepted, also])
 
-    keys = jax.random.split(key_moves, config.n_moves)
+    keys = jax.random.split(key, config.n_moves)
     (residual, z), accepted = jax.lax.scan(step, (residual, z), (keys, spare))
     return residual, z, jnp.mean(accepted.astype(residual.dtype))
 
@@ -167,10 +165,10 @@ def _transition(config, data, state, due):
     z = state.z | fixed
     z["activation_log_odds"] = logit(z["activation_rate"]) + bonus(data, state.i)
     residual = residual_of(keys[0], X, mask, z)
-    residual, z = sweep_atoms(keys[1], rules, fixed, residual, z)
+    residual, z, spare = sweep_atoms(keys[1], rules, fixed, residual, z, 2 * config.n_moves)
     share = jnp.zeros((), X.dtype)
     if config.n_moves:
-        residual, z, share = _move(config, keys[2], rules, residual, z)
+        residual, z, share = _move(config, keys[2], rules, spare, residual, z)
     residual, z = _temper(config, keys[6], due, residual, z)
     z = rules.draw_shared(keys[3], z)
     z = draw_activation_rate(keys[4], priors, fixed, z)
