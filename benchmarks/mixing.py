@@ -16,8 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmarks._posterior import Page, convergence, convergence_table, run_page
 from padl_bayes import align, datasets, recovered
-from padl_bayes.inference import fit_em, sample_gibbs
-from padl_bayes.inference.gibbs import gibbs_nbytes
+from padl_bayes.inference import fit_em
+from padl_bayes.inference.gibbs import Gibbs, gibbs_nbytes
+from padl_bayes.inference.gibbs.chains import Chains
 from padl_bayes.models import hyperpriors_from
 
 CHUNK = 50
@@ -41,6 +42,7 @@ class Case(NamedTuple):
     thinning: int = 1
     true_atoms: int | None = None
     usage_prior: tuple | None = None
+    anneal: float = 0.5
 
 
 def _a():
@@ -59,10 +61,11 @@ def _digits():
 
 
 CASES = {
-    "A": Case(_a, 60, 2000, 2000, 2, 20),
-    "A uniform usage": Case(_a, 60, 2000, 2000, 2, 20, (1.0, 1.0)),
-    "B": Case(_b, 100, 1000, 1000, 1, 50),
-    "digits": Case(_digits, 64, 500, 1000, 1),
+    "A": Case(_a, 60, 1000, 2000, 2, 20),
+    "A, not annealed": Case(_a, 60, 2000, 2000, 2, 20, anneal=0),
+    "A uniform usage": Case(_a, 60, 1000, 2000, 2, 20, (1.0, 1.0)),
+    "B": Case(_b, 100, 1500, 1500, 2, 50),
+    "digits": Case(_digits, 64, 1000, 1000, 1),
 }
 QUICK = Case(
     lambda: datasets.synthetic_a(0.1, n_samples=60, n_features=8, n_atoms=3, usage=0.3, seed=0, dtype=np.float32),
@@ -83,19 +86,17 @@ class Run(NamedTuple):
     n_draws: int
 
 
-def _trace(draws):
-    samples = draws.samples
-    in_use = (samples["active"] * (samples["usage"] >= IN_USE)).sum(-1)
-    return {"num_active": samples["num_active"], "in_use": in_use, "lp": draws.sample_stats["lp"]} | {
-        name: samples[name] for name in ("noise_scale", "activation_rate")
+def _trace(z, lp):
+    in_use = (z["active"] * (z["usage"] >= IN_USE)).sum(-1)
+    return {"num_active": z["active"].sum(-1), "in_use": in_use, "lp": lp} | {
+        name: z[name] for name in ("noise_scale", "activation_rate")
     }
 
 
-def _some_entries(draws, at):
+def _some_entries(z, at):
     """Reconstruction (chain, draw, len(at)) at some entries of the data."""
     rows, columns = at
-    atoms = draws.samples["dictionary"][..., columns]
-    return np.einsum("cdek,cdke->cde", draws.samples["codes"][:, :, rows], atoms)
+    return np.einsum("cdek,cdke->cde", z["codes"][:, :, rows], z["dictionary"][..., columns])
 
 
 def sample(X, case, minutes, say):
@@ -113,38 +114,30 @@ def sample(X, case, minutes, say):
     -------
     Run
     """
-    few, many = 1, case.n_atoms
     rng = np.random.default_rng(0)
     at = rng.integers(len(X), size=ENTRIES), rng.integers(X.shape[1], size=ENTRIES)
     priors = hyperpriors_from(X)
     if case.usage_prior is not None:
         priors = priors._replace(usage=case.usage_prior)
-    settings = dict(
-        n_atoms=case.n_atoms, hyperpriors=priors, num_chains=4, thinning=case.thinning, num_warmup=0
-    )
+    kernel = Gibbs(case.n_atoms, hyperpriors=priors, anneal=case.anneal)
     started = time.perf_counter()
-    parts, kept, draws = [], [], None
+    chains = Chains(kernel, X, None, 4, lambda *_: None, n_anneal=kernel.n_anneal(case.warmup))
+    states = chains.start(1, None, np.array([1, 1, case.n_atoms, case.n_atoms]))
+    parts, kept = [], []
     n_warmup = case.warmup // case.thinning
-    while (done := sum(part["lp"].shape[1] for part in parts)) < n_warmup + case.draws:
+    done = 0
+    while done < n_warmup + case.draws:
         if time.perf_counter() - started > 60 * minutes and len(kept) > 1:
             break
         warm = done < n_warmup
-        count = min(CHUNK, (n_warmup if warm else n_warmup + case.draws) - done) * case.thinning
-        more = dict(start_active=(few, few, many, many)) if draws is None else dict(resume=draws)
-        draws = sample_gibbs(
-            X,
-            **settings,
-            **more,
-            num_samples=count,
-            keep_codes="moments" if warm else "draws",
-            random_state=1,
-        )
-        parts.append(_trace(draws))
+        count = min(CHUNK, (n_warmup if warm else n_warmup + case.draws) - done)
+        states, (z, stats) = chains.collect(states, count, case.thinning)
+        done += count
+        parts.append(_trace(z, stats["lp"]))
         if not warm:
             names = ("dictionary", "active", "activation_prob")
-            kept.append([*(draws.samples[name] for name in names), _some_entries(draws, at)])
-        say(f"  {done + count // case.thinning} draws, {time.perf_counter() - started:.0f} s, "
-            f"atoms {parts[-1]['num_active'][:, -1]}")  # fmt: skip
+            kept.append([*(z[name] for name in names), _some_entries(z, at)])
+        say(f"  {done} draws, {time.perf_counter() - started:.0f} s, atoms {parts[-1]['num_active'][:, -1]}")
     seconds = time.perf_counter() - started
     traces = {name: np.concatenate([part[name] for part in parts], axis=1) for name in TRACES}
     dictionary, active, probability, entries = (
@@ -226,6 +219,7 @@ def run_case(case, options, say):
         "n_atoms": case.n_atoms,
         "true_atoms": case.true_atoms,
         "usage_prior": case.usage_prior,
+        "anneal": case.anneal,
         "warmup": run.n_warmup * case.thinning,
         "thinning": case.thinning,
         "draws": run.n_draws,
@@ -259,8 +253,9 @@ def section(name, r):
         f"## {name}",
         "",
         f"{r['shape'][0]} samples of {r['shape'][1]} features, at most {r['n_atoms']} atoms{prior}, four chains of "
-        f"{r['warmup']} sweeps of warm-up and {r['draws']} draws, {r['thinning']} sweeps apart; float32. "
-        f"{r['seconds']:.0f} s with compilation; peak memory of the process {r['peak_bytes'] / 2**30:.2f} GiB "
+        f"{r['warmup']} sweeps of warm-up ({r['anneal']:.0%} annealed) and {r['draws']} draws, {r['thinning']} sweeps "
+        f"apart; float32. {r['seconds']:.0f} s with compilation; peak memory of the process "
+        f"{r['peak_bytes'] / 2**30:.2f} GiB "
         f"({FULL} draws of each chain: estimated {r['estimated_bytes'] / 2**30:.2f} GiB). {r['machine']}.",
         "",
         *convergence_table(r["convergence"]),
@@ -309,10 +304,11 @@ def draw(name, r):
 HEAD = """# Mixing of the Gibbs sampler
 
 Written by `python -m benchmarks.mixing`. Two chains start with one active atom and two with as many as are allowed, all
-in random directions. R-hat is rank-normalised and split, ESS the bulk effective sample size, both by ArviZ; of the
-dictionary they are taken over the entries of the atoms that are active in at least 99% of the draws of every chain
-(not aligned: over all places). An atom that no or hardly any sample uses ("usage" below 1%) costs little under
-Jeffreys' prior of the usage and comes and goes.
+in random directions. Where half of the warm-up is annealed, active atoms are more probable there than the prior says,
+less and less so, and all chains pass through many atoms. R-hat is rank-normalised and split, ESS the bulk effective
+sample size, both by ArviZ; of the dictionary they are taken over the entries of the atoms that are active in at least
+99% of the draws of every chain (not aligned: over all places). An atom that no or hardly any sample uses ("usage" below
+1%) costs little under Jeffreys' prior of the usage and comes and goes.
 """
 
 
