@@ -102,7 +102,9 @@ def test_oracle_of_cut_slabs_agrees_with_a_plain_sum():
         assert found == pytest.approx(wanted, abs=1e-9)
 
 
-@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if "exponential" in kind else []) for kind in KEYS]
+)
 def test_estimates_agree_with_exact_integration(kind):
     scores, spread = [], []
     for seed, (noise, cosine) in enumerate([(0.3, None), (0.02, None), (0.3, 0.95), (0.05, 0.95)]):

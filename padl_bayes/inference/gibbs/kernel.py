@@ -13,7 +13,7 @@ from padl_bayes.models.padl import SLABS
 from .transition import Config, Data, first_state, transition
 
 MOVES = 4
-TEMPER_EVERY = 20
+TEMPER_EVERY = 50
 ANNEAL = 0.5
 
 
@@ -38,8 +38,8 @@ class Gibbs(MCMCKernel):
     n_moves : int
         Births or deaths, and splits or merges, tried in a sweep.
     temper_every : int
-        Every so many sweeps, all codes of a sample are proposed anew by a tempered transition, which costs as much as
-        ten to twenty sweeps; 0: never. Two-level slabs only.
+        Every so many sweeps, all codes of a sample are proposed anew by a tempered transition, which costs about as
+        much as twenty sweeps; 0: never. Two-level slabs only.
     anneal : float
         Share of the warm-up in which active atoms are more probable than the prior says, less and less so; then chains
         from any start find the same atoms much sooner. Not for chains that start at a fit.
