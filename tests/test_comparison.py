@@ -1,7 +1,4 @@
-"""Comparisons of fits: exact where all is Gaussian, the mode of MAP, and every kind of fit on one problem."""
-
-import json
-import warnings
+"""Comparisons of fits: exact where all is Gaussian, the mode of MAP, and what is refused."""
 
 import jax
 import numpy as np
@@ -16,10 +13,8 @@ from padl_bayes.arviz_io import to_arviz
 from padl_bayes.comparison.entries import HeldOut, hide, predict
 from padl_bayes.comparison.views import view_of
 from padl_bayes.inference import fit_em, fit_svi, sample_gibbs, sample_nuts
-from padl_bayes.inference.gibbs import GibbsDraws
-from padl_bayes.inference.nuts import NutsDraws
-from padl_bayes.inference.results import EmFit, MapFit
-from padl_bayes.inference.svi import SviFit
+from padl_bayes.inference.results import MapFit
+from tests.made_fits import em_of, gibbs_of, unit_atoms
 from tests.oracles import gaussian_entries as exact
 from tests.oracles.code_evidence import log_evidence
 
@@ -27,40 +22,11 @@ M, K, P = 30, 3, 6
 LEVELS = (0.5, 0.8, 0.95)
 
 
-def unit_atoms(rng, n_atoms=K, n_features=P):
-    D = rng.normal(size=(n_atoms, n_features))
-    return D / np.linalg.norm(D, axis=1, keepdims=True)
-
-
-def em_of(dictionary, usage, rate, noise_scale, slab="bernoulli_gaussian"):
-    blank = dict(codes=None, probability=None, code_sd=None, activation_rate=0.5, elbo=0.0, evidence=0.0)
-    return EmFit(
-        dictionary=dictionary, usage=usage, rate=rate, noise_scale=noise_scale, slab=slab, nonnegative=False,
-        activation_log_odds=np.linspace(1, 3, len(usage)), n_atoms=len(usage), data_scale=1.0, history={}, n_iter=1,
-        converged=True, status="converged", wall_time=2.0, **blank,
-    )  # fmt: skip
-
-
-def gibbs_of(draws, chains):
-    """`GibbsDraws` whose atoms are all active and used by all samples, with Gaussian codes."""
-    D, rate, noise = (np.array(part) for part in zip(*draws, strict=True))
-    shape = (chains, len(draws) // chains)
-    on = np.ones((*shape, D.shape[1]))
-    samples = dict(
-        dictionary=D.reshape(*shape, *D.shape[1:]), noise_scale=noise.reshape(shape), rate=rate.reshape(on.shape),
-        usage=on, active=on.astype(int), activation_prob=on, num_active=on.sum(-1).astype(int),
-    )  # fmt: skip
-    alignment = align(samples["dictionary"], active=on)
-    return GibbsDraws(
-        samples, {}, {}, alignment, None, 3.0, 0, dict(slab="bernoulli_gaussian", nonnegative=False, fixed=[])
-    )
-
-
 @pytest.fixture(scope="module")
 def gaussian():
     """Four draws that differ enough for their weights to matter, and samples of the first."""
     rng = np.random.default_rng(0)
-    first = unit_atoms(rng)
+    first = unit_atoms(rng, K, P)
     draws = []
     for noise in (0.3, 0.9, 0.3, 0.2):
         atoms = first + 0.3 * len(draws) * rng.normal(size=first.shape) / np.sqrt(P)
@@ -122,7 +88,7 @@ def test_entries_given_the_seen_ones_are_those_of_the_mixture(gaussian):
 
 def test_map_predicts_by_the_mode_of_the_codes_given_the_seen_entries():
     rng = np.random.default_rng(2)
-    D, X = unit_atoms(rng), rng.normal(size=(5, P))
+    D, X = unit_atoms(rng, K, P), rng.normal(size=(5, P))
     codes = rng.uniform(-0.6, 0.6, (20, K))
     fit = MapFit(D, codes, 0.0, 0.0, (0.2, 1.0), 0.5, np.ones(K), np.zeros(1), 1, "converged", 1.0)
     hidden = hide(None, X.shape, 0.3, rng)
@@ -239,141 +205,6 @@ def test_sparse_entries_given_the_seen_ones_agree_with_quadrature():
         mean = trapezoid(grid * density, grid) / cdf[-1]
         sd = np.sqrt(trapezoid(grid**2 * density, grid) / cdf[-1] - mean**2)
         assert abs(found.mean[n] - mean) < 5 * 2 * sd * error
-
-
-def near(rng, values, *axes):
-    """Two chains of 5 draws within a few per cent of ``values``."""
-    return np.asarray(values) * np.exp(0.03 * rng.normal(size=(2, 5, *axes)))
-
-
-def draws_near(fit):
-    """What `sample_gibbs`, `sample_nuts` and `fit_svi` return, with draws near a fit instead of their own."""
-    rng = np.random.default_rng(0)
-    n_atoms, n_features = fit.dictionary.shape
-    D = fit.dictionary + 0.05 * rng.normal(size=(2, 5, n_atoms, n_features))
-    both = dict(
-        dictionary=D / np.linalg.norm(D, axis=-1, keepdims=True), noise_scale=near(rng, fit.noise_scale)
-    )
-    active = (np.arange(n_atoms) < n_atoms - rng.integers(0, 2, (2, 5, 1))).astype(int)
-    samples = both | dict(
-        usage=np.clip(near(rng, fit.usage, n_atoms), 0, 1), rate=near(rng, fit.rate, n_atoms), active=active,
-        activation_prob=np.where(active, 0.9, 0.2), num_active=active.sum(-1), activation_rate=near(rng, 0.5),
-    )  # fmt: skip
-    settings = dict(slab="bernoulli_laplace", nonnegative=False, n_atoms=n_atoms, fixed=[], num_chains=2)
-    alignment = align(samples["dictionary"], fit.dictionary, active=active)
-    gibbs = GibbsDraws(samples, {}, {}, alignment, None, 1.0, 0, settings)
-    envelope = near(rng, np.abs(fit.codes).max(0), n_atoms)
-    samples = both | dict(rate_l1=near(rng, 1.0), rate_linf=near(rng, 0.1), envelope=envelope)
-    settings = dict(model="l1linf", nonnegative=False, n_atoms=n_atoms, fixed=[])
-    nuts = NutsDraws(samples, {}, 1.0, 0, settings | dict(target_accept_prob=0.8))
-    one_chain = {name: v.reshape(1, 10, *v.shape[2:]) for name, v in samples.items()}
-    svi = SviFit(one_chain, {}, np.zeros(1), True, "converged", 0.5, 1.0, 0, settings)
-    plain = dict(dictionary=both["dictionary"], noise_scale=both["noise_scale"], rate=near(rng, 1.0))
-    laplace = NutsDraws(plain, {}, 1.0, 0, settings | dict(model="laplace", target_accept_prob=0.8))
-    return {"Gibbs": gibbs, "NUTS": nuts, "SVI": svi, "NUTS Laplace": laplace}
-
-
-@pytest.fixture(scope="module")
-def every_fit():
-    """Fits of every kind of the same samples, and their comparison."""
-    data = pb.datasets.synthetic_a(noise=0.1, n_samples=60, n_features=8, n_atoms=3, usage=0.5, seed=0)
-    X = data.X[:40]
-    em = pb.PADL(4).fit(X)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pb.ConvergenceWarning)
-        mode = pb.PADL(4, "map", max_iter=20).fit(X)
-    fits = {"EM": em.fit_, "PADL": em, "MAP": mode.fit_, "PADL MAP": mode, **draws_near(em.fit_)}
-    for name in ("Gibbs", "NUTS", "SVI"):
-        draws = fits[name]
-        attrs = draws.settings | {"wall_time": draws.wall_time}
-        fits[f"ArviZ {name}"] = to_arviz(
-            draws.samples, X=X, align=getattr(draws, "alignment", True), attrs=attrs
-        )
-    truth = {"clean": data.clean[40:], "dictionary": data.dictionary}
-    return fits, pb.compare(fits, X_held_out=data.X[40:], truth=truth, n_draws=6)
-
-
-def test_every_kind_of_fit_goes_through(every_fit):
-    fits, found = every_fit
-    assert [row.name for row in found.rows] == list(fits)
-    assert [row.engine for row in found.rows] == [
-        "EM", "EM", "MAP", "MAP", "Gibbs", "NUTS", "SVI", "NUTS", "Gibbs", "NUTS", "SVI",
-    ]  # fmt: skip
-    for row in found.rows:
-        assert np.isfinite([row.log_density, row.rmse, row.seconds, row.log_density_mcse]).all()
-        assert row.n_draws == (1 if row.engine in ("EM", "MAP") else 6)
-        assert sorted(row.width) == list(row.width)
-        assert (row.num_active_interval is not None) == (row.engine == "Gibbs")
-        assert 0 <= row.atoms_recovered <= 3
-
-
-def test_arviz_data_say_what_the_draws_say(every_fit):
-    _, found = every_fit
-    for name in ("Gibbs", "NUTS", "SVI"):
-        direct, stored = found[name], found[f"ArviZ {name}"]
-        # the order of atoms differs, and with it the random numbers
-        assert stored.log_density == pytest.approx(direct.log_density, abs=0.05)
-        np.testing.assert_array_equal(found.num_active[name], found.num_active[f"ArviZ {name}"])
-    same = found.activation.probability
-    np.testing.assert_allclose(
-        np.sort(same["Gibbs"][~np.isnan(same["Gibbs"])]),
-        np.sort(same["ArviZ Gibbs"][~np.isnan(same["ArviZ Gibbs"])]),
-    )
-
-
-def test_the_mode_knows_nothing_of_the_codes(every_fit):
-    _, found = every_fit
-    row = found["MAP"]
-    assert row.effective_codes == 1
-    assert max(row.clean_coverage) < 0.5
-    reach = norm.ppf((1 + np.array(LEVELS)) / 2)
-    np.testing.assert_allclose(np.array(row.width) / row.width[0], reach / reach[0], rtol=0.02)
-
-
-def test_the_table_and_its_numbers(every_fit):
-    fits, found = every_fit
-    lines = str(found).splitlines()
-    assert len(lines) == 2 + len(fits)
-    assert lines[0].startswith("20 held-out samples, 40 of their entries hidden")
-    assert all(line.startswith(name) for line, name in zip(lines[2:], fits, strict=True))
-    assert len({len(line) for line in lines[1:]}) == 1
-    back = json.loads(json.dumps(found.to_dict()))
-    assert back["rows"][0]["log_density"] == found.rows[0].log_density
-    with pytest.raises(KeyError, match="no fit 'none'"):
-        found["none"]
-
-
-def test_atoms_of_all_fits_share_labels(every_fit):
-    _, found = every_fit
-    activation = found.activation
-    n_atoms = len(activation.dictionary)
-    assert set(activation.probability) == set(found.pit)
-    assert all(values.shape == (n_atoms,) for values in activation.probability.values())
-    assert np.isnan(activation.probability["MAP"]).all()
-    assert not np.isnan(activation.probability["EM"]).all()
-
-
-def test_a_fit_without_atoms_predicts_noise():
-    # sizes and slabs as in every_fit, which are compiled
-    X = np.random.default_rng(6).normal(size=(20, 8))
-    em = em_of(np.zeros((0, 8)), np.zeros(0), np.zeros(0), 1.0, slab="bernoulli_laplace")
-    mode = MapFit(
-        em.dictionary,
-        np.zeros((9, 0)),
-        0.0,
-        0.0,
-        (1.0, 1.0),
-        1.0,
-        np.zeros(0),
-        np.zeros(1),
-        1,
-        "converged",
-        1.0,
-    )
-    found = pb.compare(em, mode, X_held_out=X)
-    for name in ("EM", "MAP"):
-        np.testing.assert_allclose(found.log_density[name], norm.logpdf(X).sum(axis=1), rtol=1e-9)
-        assert found[name].rmse == pytest.approx(np.sqrt(np.mean(norm.ppf(found.pit[name]) ** 2)))
 
 
 GOOD = em_of(np.eye(3, 6), np.ones(3), np.ones(3), 0.5)
