@@ -32,13 +32,18 @@ def slice_sample(key, log_density, position, width, max_steps=64):
     steps_left = jax.random.randint(key_split, (), 0, max_steps + 1)
 
     def step_out(edge, direction, most):
-        def going(carry):
-            edge, count = carry
-            return (count < most) & (log_density(edge) > level)
+        def inside(edge):
+            return log_density(edge) > level
 
-        return jax.lax.while_loop(
-            going, lambda carry: (carry[0] + direction * width, carry[1] + 1), (edge, 0)
-        )[0]
+        def step(carry):
+            edge, count, _ = carry
+            edge = edge + direction * width
+            return edge, count + 1, inside(edge)
+
+        # Whether to go on is computed once: under vmap, a condition is computed twice, and where its two values differ
+        # by rounding the loop would not end.
+        carry = (edge, 0, inside(edge))
+        return jax.lax.while_loop(lambda carry: (carry[1] < most) & carry[2], step, carry)[0]
 
     left = step_out(left, -1, steps_left)
     right = step_out(right, 1, max_steps - steps_left)

@@ -123,6 +123,26 @@ def test_not_a_number_ends_the_loops():
     assert ill(jax.random.key(0), jnp.asarray(1.0)).shape == ()
 
 
+def test_no_loop_of_slice_sampling_computes_the_density_in_its_condition():
+    """Under vmap a condition is computed twice; where rounding makes the two differ, the loop does not end."""
+
+    def conditions(jaxpr):
+        for equation in jaxpr.eqns:
+            for name, inner in equation.params.items():
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    if name == "cond_jaxpr":
+                        yield inner
+                    yield from conditions(inner)
+
+    def draw(key, position):
+        return slice_sample(key, lambda v: jnp.sin(v) - v**2, position, jnp.asarray(1.0))
+
+    found = list(conditions(jax.make_jaxpr(draw)(jax.random.key(0), jnp.asarray(0.5)).jaxpr))
+    assert len(found) >= 3
+    assert not any("sin" in str(condition) for condition in found)
+
+
 @pytest.mark.parametrize("width", [0.05, 1.0, 30.0])
 def test_slice_sampling_leaves_a_density_as_it_is(width):
     """Started from the law itself, independent chains still have it after a few updates."""
