@@ -12,7 +12,7 @@ from padl_bayes.datasets import synthetic_a
 from padl_bayes.inference.gibbs import Gibbs, tempering
 from padl_bayes.inference.gibbs.chains import Chains
 from padl_bayes.inference.gibbs.tempering import temper_codes
-from padl_bayes.inference.gibbs.transition import NATS_A_FEATURE, bonus
+from padl_bayes.inference.gibbs.transition import FEW, NATS_A_FEATURE, bonus, prune
 from padl_bayes.kernels.slabs import SLABS
 
 # The third atom is about the sum of the first two: what it explains, they explain together.
@@ -85,6 +85,23 @@ def test_only_the_first_part_of_the_warm_up_is_annealed():
     assert bonus(kernel.data(X), 0) == 0
 
 
+def test_only_the_rest_of_the_warm_up_prunes_and_only_what_few_samples_use():
+    kernel = Gibbs(3, anneal=0.5)
+    X = np.ones((6, 2), np.float32)
+    data = Chains(kernel, X, None, 1, None, n_anneal=kernel.n_anneal(100)).data
+    used = np.arange(6)[:, None] < [FEW, FEW + 1, 0]
+    z = {"active": jnp.array([1, 1, 0]), "codes": jnp.asarray(used * 1.0)}
+
+    def pruned(i, data=data):
+        after = prune(data, i, z)
+        assert not np.asarray(after["codes"])[:, np.asarray(after["active"]) == 0].any()
+        return int(z["active"].sum() - after["active"].sum())
+
+    assert [i for i in range(200) if pruned(i)] == [50, 62, 74, 86]
+    np.testing.assert_array_equal(prune(data, 50, z)["active"], [0, 1, 0])
+    assert pruned(0, kernel.data(X)) == 0
+
+
 def test_annealing_fills_all_places_and_empties_them_again():
     X = synthetic_a(0.1, n_samples=60, n_features=8, n_atoms=3, usage=0.3, seed=0, dtype=np.float32).X
     chains = Chains(Gibbs(10, n_moves=0, temper_every=0), X, None, 2, lambda *_: None, n_anneal=100)
@@ -97,7 +114,7 @@ def test_annealing_fills_all_places_and_empties_them_again():
     assert (counts[2] <= 6).all()
 
 
-@pytest.mark.parametrize("setting", [dict(temper_every=-1), dict(anneal=1.5)])
+@pytest.mark.parametrize("setting", [dict(temper_every=-1), dict(anneal=0.6)])
 def test_settings_out_of_range_are_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         Gibbs(4, **setting)

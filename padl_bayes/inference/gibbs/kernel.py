@@ -41,8 +41,9 @@ class Gibbs(MCMCKernel):
         Every so many sweeps, all codes of a sample are proposed anew by a tempered transition, which costs about as
         much as twenty sweeps; 0: never. Two-level slabs only.
     anneal : float
-        Share of the warm-up in which active atoms are more probable than the prior says, less and less so; then chains
-        from any start find the same atoms much sooner. Not for chains that start at a fit.
+        Share of the warm-up, at most a half, in which active atoms are more probable than the prior says, less and less
+        so; in the rest, those that hardly any sample uses are switched off a few times. Then chains from any start find
+        the same atoms much sooner. Not for chains that start at a fit.
 
     Raises
     ------
@@ -89,7 +90,7 @@ class Gibbs(MCMCKernel):
             0 if own or settled else n_moves,
             check_count(temper_every, "temper_every", minimum=0),
         )
-        self.anneal = check_scalar(anneal, "anneal", minimum=0, maximum=1)
+        self.anneal = check_scalar(anneal, "anneal", minimum=0, maximum=0.5)
         self._n_anneal = 0
         self._sample_fn = None
 
