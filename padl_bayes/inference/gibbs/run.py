@@ -146,7 +146,8 @@ def sample_gibbs(
         Values of sites that are not to be sampled, see `Gibbs`.
     hyperpriors : Hyperpriors, optional
     num_warmup, num_samples, num_chains, thinning : int
-        Every ``thinning``-th of ``num_samples`` sweeps of a chain is kept.
+        Every ``thinning``-th of ``num_samples`` sweeps of a chain is kept. Half of the warm-up is annealed, unless it
+        starts at ``init`` (see ``anneal`` of `Gibbs`).
     keep_codes : {"moments", "draws"}
         Keep mean, sd and P(used) of each code, or every draw of it too.
     chain_method : {"vectorized", "sequential"}
