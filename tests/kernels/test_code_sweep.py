@@ -138,7 +138,8 @@ def test_nothing_excluded_is_the_same_as_no_exclusions():
     for one, other in zip(
         jax.tree.leaves(plain), jax.tree.leaves(run(SLABS[KEYS["laplace"]], *case.arguments())), strict=True
     ):
-        np.testing.assert_array_equal(one, other)
+        # Two programs: the same up to the order of operations.
+        np.testing.assert_allclose(one, other, rtol=1e-13)
 
 
 def test_what_is_switched_off_stays_off():
