@@ -10,9 +10,9 @@ from scipy import stats
 
 from padl_bayes.datasets import synthetic_a
 from padl_bayes.inference.gibbs import Gibbs, tempering
+from padl_bayes.inference.gibbs.annealing import FEW, NATS_A_FEATURE, bonus, prune
 from padl_bayes.inference.gibbs.chains import Chains
 from padl_bayes.inference.gibbs.tempering import temper_codes
-from padl_bayes.inference.gibbs.transition import FEW, NATS_A_FEATURE, bonus, prune
 from padl_bayes.kernels.slabs import SLABS
 
 # The third atom is about the sum of the first two: what it explains, they explain together.
@@ -78,28 +78,25 @@ def test_only_the_first_part_of_the_warm_up_is_annealed():
     assert kernel.n_anneal(100) == 50
     assert kernel.n_anneal(100, {"codes": 0}) == 0
     assert Gibbs(4, anneal=0).n_anneal(100) == 0
-    data = Chains(kernel, X, None, 1, None, n_anneal=50).data
-    assert bonus(data, 0) == NATS_A_FEATURE * 5
-    assert bonus(data, 25) == NATS_A_FEATURE * 5 / 2
-    assert bonus(data, 50) == bonus(data, 99) == 0
-    assert bonus(kernel.data(X), 0) == 0
+    assert bonus(50, 0, X) == NATS_A_FEATURE * 5
+    assert bonus(50, 25, X) == NATS_A_FEATURE * 5 / 2
+    assert bonus(50, 50, X) == bonus(50, 99, X) == bonus(0, 0, X) == 0
+    assert kernel.data(X).n_anneal == 0
+    assert Chains(kernel, X, None, 1, None, n_anneal=50).data.n_anneal == 50
 
 
 def test_only_the_rest_of_the_warm_up_prunes_and_only_what_few_samples_use():
-    kernel = Gibbs(3, anneal=0.5)
-    X = np.ones((6, 2), np.float32)
-    data = Chains(kernel, X, None, 1, None, n_anneal=kernel.n_anneal(100)).data
     used = np.arange(6)[:, None] < [FEW, FEW + 1, 0]
     z = {"active": jnp.array([1, 1, 0]), "codes": jnp.asarray(used * 1.0)}
 
-    def pruned(i, data=data):
-        after = prune(data, i, z)
+    def pruned(i, n_anneal=50):
+        after = prune(n_anneal, i, z)
         assert not np.asarray(after["codes"])[:, np.asarray(after["active"]) == 0].any()
         return int(z["active"].sum() - after["active"].sum())
 
     assert [i for i in range(200) if pruned(i)] == [50, 62, 74, 86]
-    np.testing.assert_array_equal(prune(data, 50, z)["active"], [0, 1, 0])
-    assert pruned(0, kernel.data(X)) == 0
+    np.testing.assert_array_equal(prune(50, 50, z)["active"], [0, 1, 0])
+    assert pruned(0, 0) == 0
 
 
 def test_annealing_fills_all_places_and_empties_them_again():

@@ -51,8 +51,7 @@ class Chains:
         self.method = method
         self.kernel, self.n_chains, self.watch = kernel, n_chains, watch
         self.arguments = (X, mask)
-        data = kernel.data(X, mask)
-        self.data, self.mesh = data._replace(n_anneal=jnp.asarray(n_anneal)), _mesh(n_chains)
+        self.data, self.mesh = kernel.data(X, mask, n_anneal=n_anneal), _mesh(n_chains)
 
     def start(self, random_state, start, n_active=None):
         """States of all chains: at a fit, with ``n_active`` (chains,) atoms, or at random."""

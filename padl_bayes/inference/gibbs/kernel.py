@@ -100,10 +100,10 @@ class Gibbs(MCMCKernel):
         return padl
 
     def n_anneal(self, num_warmup, init_params=None):
-        """How many sweeps of the warm-up are annealed: none if the start comes with codes, as then it is one to keep."""
+        """Count the sweeps of the warm-up that are annealed: none if the start comes with codes, and so is to be kept."""
         return 0 if "codes" in (init_params or {}) else int(self.anneal * num_warmup)
 
-    def data(self, X, mask=None):
+    def data(self, X, mask=None, *, n_anneal=0):
         """What a chain is given, as a `Data`."""
         X = jnp.asarray(X)
         X = X if jnp.issubdtype(X.dtype, jnp.floating) else X.astype(jnp.result_type(float))
@@ -116,7 +116,7 @@ class Gibbs(MCMCKernel):
         fixed = {name: jnp.asarray(value, X.dtype) for name, value in self.fixed.items()}
         for name in {"usage", "rate"} & set(fixed):
             fixed[name] = jnp.broadcast_to(fixed[name], (self.config.n_atoms,))
-        return Data(X, mask, priors, fixed, jnp.asarray(self._n_anneal))
+        return Data(X, mask, priors, fixed, jnp.asarray(n_anneal))
 
     def init(self, rng_key, num_warmup, init_params=None, model_args=(), model_kwargs=None):
         """State to start from: ``init_params`` (a mapping of sites), and what it lacks at random, far apart."""
@@ -133,7 +133,8 @@ class Gibbs(MCMCKernel):
 
     def sample(self, state, model_args, model_kwargs):
         """One `transition`, of all chains where ``state`` is of several."""
-        return transition(self.config, self.data(*model_args, **(model_kwargs or {})), state)
+        data = self.data(*model_args, **(model_kwargs or {}), n_anneal=self._n_anneal)
+        return transition(self.config, data, state)
 
     def postprocess_fn(self, model_args, model_kwargs):
         """Add the number of active atoms."""

@@ -43,7 +43,7 @@ def make_part(kernel, reference, keep_codes, z, stats):
     return Part(samples, dict(stats), labels, sums)
 
 
-def n_draws(part):
+def count_draws(part):
     """Draws of a chain in the part."""
     return part.samples["num_active"].shape[1]
 

@@ -22,7 +22,7 @@ from .chains import CHUNK, Chains
 from .checkpoint import Checkpoint, digest
 from .checks import check_fixed, check_n_atoms, check_start_active
 from .kernel import Gibbs
-from .parts import join, make_part, n_draws
+from .parts import count_draws, join, make_part
 from .start import start_of
 
 CHUNK_BYTES = 2**27
@@ -193,17 +193,13 @@ def sample_gibbs(
     fixed = check_fixed(fixed, X)
     start = None if init is None else start_of(init, X, slab)
     n_atoms = check_n_atoms(n_atoms, start, fixed)
-    if checkpoint is not None and resume is not None:
-        raise ValueError("checkpoint goes on by itself where it was, found resume as well")
+    _check_one_start(init, start_active, resume, checkpoint)
     if start_active is not None:
-        if init is not None or resume is not None:
-            raise ValueError("start_active is for scattered starts, found init or resume as well")
         start_active = check_start_active(start_active, n_atoms, num_chains)
     warn_if_unbounded(X, n_atoms, mask, fixed)
     kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed, hyperpriors=hyperpriors)
-    nbytes = gibbs_nbytes(
-        len(X), X.shape[1], n_atoms, num_samples // thinning, num_chains, keep_codes=keep_codes, dtype=X.dtype
-    )
+    (N, P), n_draws = X.shape, num_samples // thinning
+    nbytes = gibbs_nbytes(N, P, n_atoms, n_draws, num_chains, keep_codes=keep_codes, dtype=X.dtype)
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
     settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
     asked = {name: n for name, n in counts.items() if name != "num_samples"} | settings
@@ -220,16 +216,23 @@ def sample_gibbs(
             done = int(state.i[0]) if resume is None else 0
             state = chains.warm_up(state, counts["num_warmup"] - done, saved.save)
             saved.save_reference(_reference(reference, start, state, resume))
-        chunk = _chunk(len(X), n_atoms, num_chains, X.dtype)
-        state = _collect(chains, state, saved, keep_codes, num_samples // thinning, thinning, chunk)
+        chunk = _chunk(N, n_atoms, num_chains, X.dtype)
+        state = _collect(chains, state, saved, keep_codes, n_draws, thinning, chunk)
     samples, stats, moments, alignment = join(saved.parts, fixed.get("dictionary"))
     wall_time = time.perf_counter() - started
     return GibbsDraws(samples, stats, moments, alignment, state, wall_time, random_state, settings | counts)
 
 
+def _check_one_start(init, start_active, resume, checkpoint):
+    if checkpoint is not None and resume is not None:
+        raise ValueError("checkpoint goes on by itself where it was, found resume as well")
+    if start_active is not None and not (init is None and resume is None):
+        raise ValueError("start_active is for scattered starts, found init or resume as well")
+
+
 def _collect(chains, state, saved, keep_codes, wanted, thinning, chunk):
     """Draw, chunk by chunk, what ``saved`` lacks of the draws ``wanted`` of a chain; return the last state."""
-    left = wanted - sum(map(n_draws, saved.parts))
+    left = wanted - sum(map(count_draws, saved.parts))
     while left > 0:
         state, drawn = chains.collect(state, min(chunk, left), thinning)
         saved.save(state, make_part(chains.kernel, saved.reference, keep_codes, *drawn))

@@ -62,7 +62,8 @@ def _draw_own(key, rules, shared, atoms, active, codes, n_spare):
     drawn = jax.vmap(lambda *of_one: rules.draw_atom(*of_one, shared))(
         keys, _padded(codes, n_spare) * on[:, None], on, atoms
     )
-    own, spare = (jax.tree.map(lambda a, part=part: a[part], drawn) for part in (slice(len(active)), slice(len(active), None)))
+    own = {name: a[: len(active)] for name, a in drawn.items()}
+    spare = {name: a[len(active) :] for name, a in drawn.items()}
     spare["dictionary"] = draw_uniform_directions(key_direction, spare["dictionary"].shape, codes.dtype)
     return own, spare
 

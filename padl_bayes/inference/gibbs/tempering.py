@@ -13,9 +13,8 @@ Neal, Statistics and Computing 6, 353-366, 1996.
 import jax
 import jax.numpy as jnp
 
-from padl_bayes.kernels.truncated_normal import uniform_open
-
 from .probability import logit
+from .two_level import draw_codes
 
 LEVELS = 16
 
@@ -35,13 +34,10 @@ def _sweep_codes(key, law, z, precision, residual, codes, backwards):
         return jax.tree.map(lambda a: jnp.where(backwards, a[::-1], a), tree)
 
     def step(residual, one):
-        key, codes, (atom, prior, rate, active) = one
+        key, codes, (atom, usage_logit, rate, active) = one
         without = residual + jnp.outer(codes, atom)
         linear = precision * (without @ atom)
-        uniforms = uniform_open(key, (3, *linear.shape), linear.dtype)
-        log_slab = law.moments(linear, precision, rate).log_evidence
-        used = active & (uniforms[2] < jax.nn.sigmoid(prior + log_slab))
-        codes = jnp.where(used, law.draw(linear, precision, rate, uniforms[:2]), 0)
+        codes = jnp.where(active, draw_codes(key, law, linear, precision, usage_logit, rate), 0)
         return without - jnp.outer(codes, atom), codes
 
     keys = jax.random.split(key, len(codes))

@@ -12,16 +12,13 @@ from padl_bayes.kernels.slabs import SLABS
 from padl_bayes.models import Hyperpriors, padl
 
 from . import enveloped, two_level
+from .annealing import bonus, prune
 from .birth_death import birth_death, make_proposal
 from .probability import logit
 from .split_merge import split_merge
 from .start import scattered_start
 from .sweep import draw_activation_rate, draw_noise_scale, residual_of, sweep_atoms
 from .tempering import temper_codes
-
-NATS_A_FEATURE = 3
-PRUNINGS = 4
-FEW = 3
 
 
 class Config(NamedTuple):
@@ -46,7 +43,7 @@ class Data(NamedTuple):
     fixed : dict
         Sites that are not sampled.
     n_anneal : int
-        How many sweeps of the warm-up make atoms cheaper, see `bonus`; the warm-up is at least twice as long.
+        How many sweeps of the warm-up are annealed, see `.annealing`; the warm-up is at least twice as long.
     """
 
     X: jax.Array
@@ -126,29 +123,6 @@ def _move(config, key, rules, spare, residual, z):
     return residual, z, jnp.mean(accepted.astype(residual.dtype))
 
 
-def bonus(data, i):
-    """What is added to the prior log odds of an active atom in sweep ``i``: in the warm-up, atoms come cheap at first.
-
-    The direction of an atom must bring some nats a feature to be worth having. Without that price all places fill with
-    atoms that begin as mixtures of what is there and get time to become what they are before they must earn it: chains
-    that grow from a few atoms are caught with composites of several.
-    """
-    left = (data.n_anneal - i) / jnp.maximum(data.n_anneal, 1)
-    return jnp.asarray(NATS_A_FEATURE * data.X.shape[1] * jnp.maximum(left, 0), data.X.dtype)
-
-
-def prune(data, i, z):
-    """Now and then in the rest of the warm-up, switch off atoms that hardly any sample uses.
-
-    A sample that has an atom to itself does not lose it: given the atom it is well explained, and without the atom,
-    before its other codes have changed, not at all. Such atoms are left over where chains have come from many.
-    """
-    rest, every = i - data.n_anneal, data.n_anneal // PRUNINGS
-    due = (rest >= 0) & (rest < PRUNINGS * every) & (rest % jnp.maximum(every, 1) == 0)
-    keep = ~due | (jnp.sum(z["codes"] != 0, axis=0) > FEW)
-    return z | {"active": jnp.where(keep, z["active"], 0), "codes": jnp.where(keep, z["codes"], 0)}
-
-
 def _temper(config, key, due, residual, z):
     """Tempered transition of all codes, where it is due; an envelope leaves codes no supports to be caught in."""
     law = SLABS.get((config.slab, config.nonnegative))
@@ -176,8 +150,8 @@ def _transition(config, data, state, due):
     X, mask, priors, fixed, _ = data
     rules = _rules(config, data)
     key, *keys = jax.random.split(state.rng_key, 8)
-    z = prune(data, state.i, state.z | fixed)
-    z["activation_log_odds"] = logit(z["activation_rate"]) + bonus(data, state.i)
+    z = prune(data.n_anneal, state.i, state.z | fixed)
+    z["activation_log_odds"] = logit(z["activation_rate"]) + bonus(data.n_anneal, state.i, X)
     residual = residual_of(keys[0], X, mask, z)
     residual, z, spare = sweep_atoms(keys[1], rules, fixed, residual, z, 2 * config.n_moves)
     share = jnp.zeros((), X.dtype)

@@ -13,6 +13,14 @@ from .probability import draw_beta, logit
 from .rules import Rules
 
 
+def draw_codes(key, law, linear, precision, usage_logit, rate):
+    """Codes of one atom, (N,): zeros, and draws of the slab ``law`` where it is used."""
+    uniforms = uniform_open(key, (3, *linear.shape), linear.dtype)
+    log_slab = law.moments(linear, precision, rate).log_evidence
+    used = uniforms[2] < jax.nn.sigmoid(usage_logit + log_slab)
+    return jnp.where(used, law.draw(linear, precision, rate, uniforms[:2]), 0)
+
+
 def rules(slab, nonnegative, priors, fixed):
     """Return the `Rules` of a two-level slab.
 
@@ -36,11 +44,8 @@ def rules(slab, nonnegative, priors, fixed):
         log_odds = jnp.sum(jax.nn.softplus(prior + log_slab) - jax.nn.softplus(prior))
         return atom, log_odds, log_odds
 
-    def draw_codes(key, linear, tau, atom, shared):
-        uniforms = uniform_open(key, (3, *linear.shape), linear.dtype)
-        log_slab = law.moments(linear, tau, atom["rate"]).log_evidence
-        used = uniforms[2] < jax.nn.sigmoid(logit(atom["usage"]) + log_slab)
-        return jnp.where(used, law.draw(linear, tau, atom["rate"], uniforms[:2]), 0), atom
+    def draw(key, linear, tau, atom, shared):
+        return draw_codes(key, law, linear, tau, logit(atom["usage"]), atom["rate"]), atom
 
     def draw_atom(key, codes, active, atom, shared):
         on = jnp.asarray(active, codes.dtype)
@@ -60,4 +65,4 @@ def rules(slab, nonnegative, priors, fixed):
     def draw_shared(key, z):
         return z
 
-    return Rules(flip, draw_codes, draw_atom, draw_shared, ("usage", "rate"))
+    return Rules(flip, draw, draw_atom, draw_shared, ("usage", "rate"))
