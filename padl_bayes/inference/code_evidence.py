@@ -34,7 +34,7 @@ from jax.scipy.special import logsumexp
 
 from ..kernels.cut_laplace import CUT_SLABS
 from ..kernels.slabs import SLABS, entry_moments
-from ..kernels.truncated_normal import uniform_open
+from ..kernels.uniforms import uniform_open
 
 ALL_SLABS = SLABS | CUT_SLABS
 PROPOSALS = 3

@@ -3,62 +3,71 @@
 import jax
 import jax.numpy as jnp
 
+from .uniforms import uniform_open
 
-def slice_sample(key, log_density, position, width, max_steps=64):
+STEPS = 64
+SHRINKAGES = 64
+N_UNIFORMS = 3 + SHRINKAGES
+
+
+def slice_update(uniforms, log_density, position, width):
     """One slice-sampling update, which leaves the density invariant.
 
     Parameters
     ----------
-    key : PRNG key
+    uniforms : array, shape (N_UNIFORMS,)
+        Uniform random numbers.
     log_density : callable
         Scalar to scalar, up to a constant; -inf outside the support.
     position : array, shape ()
         Inside the support.
     width : array, shape ()
         First guess of the slice's width; anything positive is valid.
-    max_steps : int
-        Most steps out on either side.
 
     Returns
     -------
     array, shape ()
     """
-    key_level, key_place, key_split, key_shrink = jax.random.split(key, 4)
-    dtype = position.dtype
-    level = log_density(position) + jnp.log1p(-jax.random.uniform(key_level, dtype=dtype))
-    left = position - width * jax.random.uniform(key_place, dtype=dtype)
-    right = left + width
+    level = log_density(position) + jnp.log(uniforms[0])
+    start = position - width * uniforms[1] + jnp.stack([jnp.zeros_like(width), width])
     # How many steps each side may take is drawn beforehand: a fixed limit on each side would not be reversible.
-    steps_left = jax.random.randint(key_split, (), 0, max_steps + 1)
+    to_left = jnp.floor(uniforms[2] * (STEPS + 1))
+    left, right = _step_out(log_density, level, start, width, jnp.stack([to_left, STEPS - to_left]))
+    return _shrink(uniforms[3:], log_density, level, position, left, right)
 
-    def step_out(edge, direction, most):
-        def inside(edge):
-            return log_density(edge) > level
 
-        def step(carry):
-            edge, count, _ = carry
-            edge = edge + direction * width
-            return edge, count + 1, inside(edge)
+def _step_out(log_density, level, edges, width, most):
+    """Edges (2,) moved apart while they are in the slice, by ``most`` steps each."""
+    step = jnp.stack([-width, width])
 
-        # Whether to go on is computed once: under vmap, a condition is computed twice, and where its two values differ
-        # by rounding the loop would not end.
-        carry = (edge, 0, inside(edge))
-        return jax.lax.while_loop(lambda carry: (carry[1] < most) & carry[2], step, carry)[0]
+    # What decides whether to go on is computed once, in the body: under vmap, a condition is computed twice, and where
+    # its two values differ by rounding the loop would not end.
+    def body(carry):
+        edges, count, _ = carry
+        on = (jax.vmap(log_density)(edges) > level) & (count < most)
+        return jnp.where(on, edges + step, edges), count + 1, jnp.any(on)
 
-    left = step_out(left, -1, steps_left)
-    right = step_out(right, 1, max_steps - steps_left)
+    carry = (edges, jnp.zeros_like(most), jnp.ones((), bool))
+    return jax.lax.while_loop(lambda carry: carry[2], body, carry)[0]
 
-    def shrink(carry):
-        key, left, right, *_ = carry
-        key, key_draw = jax.random.split(key)
-        proposal = left + (right - left) * jax.random.uniform(key_draw, dtype=dtype)
+
+def _shrink(uniforms, log_density, level, position, left, right):
+    """A draw from the interval that is in the slice; the position where none is found, which is reversible, too."""
+
+    def body(carry):
+        count, left, right, *_ = carry
+        proposal = left + (right - left) * uniforms[count]
         # Written so that not-a-number ends the loop.
         accepted = ~(log_density(proposal) < level)
         left = jnp.where(proposal < position, proposal, left)
         right = jnp.where(proposal >= position, proposal, right)
-        # In floating point the interval may shrink onto the position, which is always in the slice.
-        stuck = right - left <= 4 * jnp.finfo(dtype).eps * jnp.abs(position)
-        return key, left, right, jnp.where(accepted, proposal, position), accepted | stuck
+        done = accepted | (count + 1 == SHRINKAGES)
+        return count + 1, left, right, jnp.where(accepted, proposal, position), done
 
-    carry = (key_shrink, left, right, position, jnp.zeros((), bool))
-    return jax.lax.while_loop(lambda carry: ~carry[4], shrink, carry)[3]
+    carry = (jnp.zeros((), int), left, right, position, jnp.zeros((), bool))
+    return jax.lax.while_loop(lambda carry: ~carry[4], body, carry)[3]
+
+
+def slice_sample(key, log_density, position, width):
+    """`slice_update` with uniform numbers of its own."""
+    return slice_update(uniform_open(key, (N_UNIFORMS,), position.dtype), log_density, position, width)

@@ -7,7 +7,6 @@ tail keeps its relative precision.
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr, ndtr, ndtri
@@ -42,12 +41,6 @@ def _invert(u, log_survival):
         newton = (-z * (u + z / 2) - jnp.log(hazard) - log_mills - log_survival) / hazard
         z = jnp.maximum(z + newton / (1 + newton * excess / 2), 0)
     return z
-
-
-def uniform_open(key, shape, dtype):
-    """Uniform draws that are never 0 or 1."""
-    eps = float(jnp.finfo(dtype).eps)
-    return jax.random.uniform(key, shape, dtype, minval=eps / 2, maxval=1 - eps / 2)
 
 
 def invert_above(u, uniform):

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 from scipy.special import ive
 
 from padl_bayes.distributions.sphere import log_uniform_density
-from padl_bayes.kernels.von_mises_fisher import draw_direction
+from padl_bayes.kernels.uniforms import choice_of, gumbel_of
+from padl_bayes.kernels.von_mises_fisher import turn
 
 from .probability import logit
-from .sweep import shared_of
+from .sweep import explained, shared_of
 
 UNIFORM_SHARE = 0.1
 
@@ -64,14 +65,17 @@ def _unit(residual):
     return residual / jnp.maximum(norm, jnp.finfo(residual.dtype).tiny)
 
 
-def pull_towards(key, proposal, residual, two_sided):
+def uniforms_towards(n_samples):
+    """Shapes of the uniform numbers that `pull_towards` takes."""
+    return {"sample": (n_samples,), "concentration": (), "sign": (), "vague": ()}
+
+
+def pull_towards(uniforms, proposal, residual, two_sided):
     """Concentration times mean direction (P,) of one law of the mixture, given the residual (N, P)."""
-    keys = jax.random.split(key, 4)
-    dtype = residual.dtype
-    sample = jax.random.categorical(keys[0], _log_weights(residual))
-    concentration = jax.random.choice(keys[1], jnp.asarray(proposal.concentrations, dtype))
-    sign = jnp.where(jax.random.bernoulli(keys[2]) & two_sided, -1, 1).astype(dtype)
-    vague = jax.random.uniform(keys[3], dtype=dtype) < UNIFORM_SHARE
+    sample = jnp.argmax(_log_weights(residual) + gumbel_of(uniforms["sample"]))
+    concentration = choice_of(uniforms["concentration"], jnp.asarray(proposal.concentrations, residual.dtype))
+    sign = jnp.where((uniforms["sign"] < 0.5) & two_sided, -1, 1).astype(residual.dtype)
+    vague = uniforms["vague"] < UNIFORM_SHARE
     return jnp.where(vague, 0, sign * concentration) * _unit(residual[sample][None])[0]
 
 
@@ -94,17 +98,30 @@ def put(z, rules, k, accepted, atom, codes, active):
     return z | placed | {"codes": z["codes"].at[:, k].set(column)}
 
 
-def one_of(key, wanted):
+def one_of(uniforms, wanted):
     """A place chosen evenly among those wanted; any if there is none."""
-    return jax.random.categorical(key, jnp.where(wanted, 0.0, -1e9))
+    return jnp.argmax(jnp.where(wanted, uniforms, 0))
 
 
-def birth_death(key, spare, rules, proposal, two_sided, residual, z):
+def total(*terms):
+    """Sum of numbers, as a product: what is added one by one would be computed anew wherever the sum is used."""
+    return jnp.stack(jnp.broadcast_arrays(*terms)) @ jnp.ones(len(terms), jnp.result_type(*terms))
+
+
+def uniforms_of(rules, n_samples, n_atoms):
+    """Shapes of the uniform numbers that `birth_death` takes."""
+    shapes = {"birth": (), "accept": (), "place": (n_atoms,)}
+    return shapes | uniforms_towards(n_samples) | {"flip": (rules.n_flip,), "codes": (rules.n_codes,)}
+
+
+def birth_death(uniforms, turns, spare, rules, proposal, two_sided, residual, z):
     """Try to give birth to an atom, or to let one die, each with probability one half.
 
     Parameters
     ----------
-    key : PRNG key
+    uniforms : dict
+        Random numbers, see `uniforms_of`.
+    turns : Turns
     spare : dict
         An atom from the prior.
     rules : Rules
@@ -119,36 +136,34 @@ def birth_death(key, spare, rules, proposal, two_sided, residual, z):
     array, dict, array
         Residual, sites, and whether the move was accepted.
     """
-    keys = jax.random.split(key, 6)
     tau = z["noise_scale"] ** -2
     shared = shared_of(z, rules)
     on = z["active"] == 1
-    birth = jax.random.bernoulli(keys[0])
+    birth = uniforms["birth"] < 0.5
     wanted = jnp.where(birth, ~on, on)
-    k = one_of(keys[1], wanted)
-    codes = z["codes"][:, k]
+    k = one_of(uniforms["place"], wanted)
+    codes_before = z["codes"][:, k]
     old = {name: z[name][k] for name in ("dictionary", *rules.names)}
-    without = residual + jnp.outer(codes, old["dictionary"])
+    without = residual + jnp.outer(codes_before, old["dictionary"])
 
-    direction = draw_direction(keys[2], pull_towards(keys[3], proposal, without, two_sided))
+    direction = turn(turns, pull_towards(uniforms, proposal, without, two_sided))
     fresh = spare | {"dictionary": direction}
     atom = {name: jnp.where(birth, fresh[name], old[name]) for name in old}
     linear = tau * (without @ atom["dictionary"])
-    key_flip, key_codes = jax.random.split(keys[4])
-    atom, log_weight, _ = rules.flip(key_flip, linear, tau, atom, ~birth, shared)
+    atom, log_weight, _ = rules.flip(uniforms["flip"], linear, tau, atom, ~birth, shared)
     others = jnp.sum(on) - jnp.where(birth, 0, 1)
-    log_ratio = (
-        shared["activation_log_odds"]
-        + log_weight
-        + proposal.log_uniform
-        - log_density_of(atom["dictionary"], proposal, without, two_sided)
-        + jnp.log((len(on) - others) / (others + 1))
+    log_ratio = total(
+        shared["activation_log_odds"],
+        log_weight,
+        proposal.log_uniform,
+        -log_density_of(atom["dictionary"], proposal, without, two_sided),
+        jnp.log((len(on) - others) / (others + 1)),
     )
-    log_uniform = jnp.log(jax.random.uniform(keys[5], dtype=linear.dtype))
-    accepted = jnp.any(wanted) & (log_uniform < jnp.where(birth, log_ratio, -log_ratio))
+    accepted = wanted[k] & (jnp.log(uniforms["accept"]) < jnp.where(birth, log_ratio, -log_ratio))
 
-    codes, born = rules.draw_codes(key_codes, linear, tau, atom, shared)
+    codes, born = rules.draw_codes(uniforms["codes"], linear, tau, atom, shared)
     new = {name: jnp.where(birth, born[name], spare[name]) for name in old}
     codes = jnp.where(birth, codes, 0)
-    residual = jnp.where(accepted, without - jnp.outer(codes, new["dictionary"]), residual)
+    change = jnp.where(accepted, codes_before, 0), -jnp.where(accepted, codes, 0)
+    residual = residual + explained(change, (old["dictionary"], new["dictionary"]))
     return residual, put(z, rules, k, accepted, new, codes, birth), accepted

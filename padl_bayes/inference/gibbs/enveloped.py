@@ -16,8 +16,7 @@ import numpy as np
 
 from padl_bayes.distributions import Envelope, log_normaliser
 from padl_bayes.kernels.cut_laplace import CUT_SLABS, log_integral
-from padl_bayes.kernels.slice_sampling import slice_sample
-from padl_bayes.kernels.truncated_normal import uniform_open
+from padl_bayes.kernels.slice_sampling import N_UNIFORMS, slice_sample, slice_update
 
 from .rules import Rules
 
@@ -51,11 +50,10 @@ def rules(nonnegative, priors, fixed, n_samples):
         entries = log_integral(linear, tau, (shared["rate_l1"], envelope), nonnegative)
         return jnp.sum(entries) - shared["rate_linf"] * envelope
 
-    def flip(key, linear, tau, atom, active, shared):
+    def flip(uniforms, linear, tau, atom, active, shared):
         log_density = partial(_log_envelope, lambda t: log_mass(linear, tau, t, shared))
         nodes, log_total = _scan(log_density, _far_end(linear, tau, shared, n_samples))
-        key_segment, key_place = jax.random.split(key)
-        proposed = _draw_interpolated(key_segment, key_place, nodes)
+        proposed = _draw_interpolated(uniforms, nodes)
         v = jnp.where(active, jnp.log(atom["envelope"]), proposed)
         scale = jnp.log(shared["rate_linf"]) - log_normaliser(
             shared["rate_l1"], shared["rate_linf"], n_samples, nonnegative
@@ -63,18 +61,17 @@ def rules(nonnegative, priors, fixed, n_samples):
         log_weight = scale + log_density(v) - _log_interpolated(v, nodes)
         return atom | {"envelope": jnp.exp(v)}, log_weight, scale + log_total
 
-    def draw_codes(key, linear, tau, atom, shared):
-        key_envelope, key_codes = jax.random.split(key)
+    def draw_codes(uniforms, linear, tau, atom, shared):
         # On the logarithm the width of the slice does not depend on the unit.
-        log_envelope = slice_sample(
-            key_envelope,
+        log_envelope = slice_update(
+            uniforms[:N_UNIFORMS],
             partial(_log_envelope, lambda t: log_mass(linear, tau, t, shared)),
             jnp.log(atom["envelope"]),
             jnp.asarray(4 / n_samples, linear.dtype),
         )
         envelope = jnp.exp(log_envelope)
-        uniforms = uniform_open(key_codes, (2, *linear.shape), linear.dtype)
-        codes = law.draw(linear, tau, (shared["rate_l1"], envelope), uniforms)
+        sides = uniforms[N_UNIFORMS:].reshape(2, n_samples)
+        codes = law.draw(linear, tau, (shared["rate_l1"], envelope), sides)
         return codes, atom | {"envelope": envelope}
 
     def draw_atom(key, codes, active, atom, shared):
@@ -83,7 +80,7 @@ def rules(nonnegative, priors, fixed, n_samples):
     def draw_shared(key, z):
         return _draw_rates(key, z, priors, fixed, n_samples, nonnegative)
 
-    return Rules(flip, draw_codes, draw_atom, draw_shared, ("envelope",))
+    return Rules(flip, draw_codes, draw_atom, draw_shared, ("envelope",), 2, N_UNIFORMS + 2 * n_samples)
 
 
 def _far_end(linear, tau, shared, n_samples):
@@ -170,11 +167,12 @@ def _segments(nodes):
     return nodes.log_density[:-1] + jnp.log(mean) + jnp.log(jnp.diff(nodes.at))
 
 
-def _draw_interpolated(key_segment, key_place, nodes):
-    """Draw from the log-linear interpolation between the nodes."""
-    i = jax.random.categorical(key_segment, _segments(nodes))
-    slope = jnp.diff(nodes.log_density)[i]
-    uniform = uniform_open(key_place, (), slope.dtype)
+def _draw_interpolated(uniforms, nodes):
+    """Draw from the log-linear interpolation between the nodes, from two uniform numbers."""
+    masses = jax.nn.softmax(_segments(nodes))
+    below = masses @ jnp.triu(jnp.ones((len(masses),) * 2, masses.dtype))
+    i = jnp.minimum(jnp.sum(below <= uniforms[0]), len(masses) - 1)
+    slope, uniform = jnp.diff(nodes.log_density)[i], uniforms[1]
     steep = jnp.abs(slope) > 1e-3
     safe = jnp.where(steep, slope, 1)
     tilted = jnp.log1p(uniform * jnp.expm1(safe)) / safe

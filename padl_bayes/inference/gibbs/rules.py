@@ -8,17 +8,18 @@ class Rules(NamedTuple):
     """Conditionals of one atom under a slab.
 
     ``atom`` is a mapping of what belongs to the atom, its direction ``dictionary`` (P,) included; ``shared`` one of
-    what all atoms share. ``linear`` (N,) is tau times the correlation of the atom with the residual without it.
+    what all atoms share. ``linear`` (N,) is tau times the correlation of the atom with the residual without it;
+    ``uniforms`` are as many uniform random numbers as ``n_flip`` or ``n_codes`` says.
 
     Attributes
     ----------
     flip : callable
-        ``(key, linear, tau, atom, active, shared) -> (atom, log_weight, log_odds)``, the atom's codes integrated out:
+        ``(uniforms, linear, tau, atom, active, shared) -> (atom, log_weight, log_odds)``, the atom's codes integrated out:
         what belongs to the atom if it is to be active (as it is where ``active``; what must be proposed anew where
         not); the log evidence of the data with that atom relative to without it, divided by the density of the
         proposal; and the log evidence with the proposed integrated out.
     draw_codes : callable
-        ``(key, linear, tau, atom, shared) -> (codes, atom)``: codes (N,) of an active atom.
+        ``(uniforms, linear, tau, atom, shared) -> (codes, atom)``: codes (N,) of an active atom.
     draw_atom : callable
         ``(key, codes, active, atom, shared) -> atom``: everything but the direction given the codes, or, where the
         atom is not active, from its prior; what `draw_shared` draws anew may be left as it is.
@@ -26,6 +27,7 @@ class Rules(NamedTuple):
         ``(key, z) -> z``: update of what the slabs of all atoms share, given all codes; ends a sweep.
     names : tuple of str
         Names of what belongs to an atom, but for its direction.
+    n_flip, n_codes : int
     """
 
     flip: Callable
@@ -33,3 +35,5 @@ class Rules(NamedTuple):
     draw_atom: Callable
     draw_shared: Callable
     names: tuple[str, ...]
+    n_flip: int
+    n_codes: int

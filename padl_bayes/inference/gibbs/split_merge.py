@@ -16,12 +16,12 @@ import math
 import jax
 import jax.numpy as jnp
 
-from padl_bayes.kernels.truncated_normal import uniform_open
-from padl_bayes.kernels.von_mises_fisher import draw_direction
+from padl_bayes.kernels.uniforms import choice_of, gumbel_of
+from padl_bayes.kernels.von_mises_fisher import turn
 
-from .birth_death import log_density_of, one_of, pull_towards, put
+from .birth_death import log_density_of, one_of, pull_towards, put, total, uniforms_towards
 from .probability import logit
-from .sweep import shared_of
+from .sweep import explained, shared_of
 
 NEAR = (8.0, 64.0, 512.0)
 LIKENESS = 20.0
@@ -51,25 +51,23 @@ def _log_density(law, codes, log_weights, laws, rate):
     return jnp.where(codes == 0, log_weights[0], jnp.logaddexp(*parts))
 
 
-def _draw(key, law, log_weights, laws, rate):
-    key_choice, key_codes = jax.random.split(key)
-    choice = jax.random.categorical(key_choice, log_weights, axis=0)
-    beside = choice == 2
+def _draw(uniforms, law, log_weights, laws, rate):
+    """Codes (N,) from the mixture, from uniform numbers (3, N)."""
+    weights = jnp.exp(log_weights)
+    unused = uniforms[2] < weights[0]
+    beside = uniforms[2] > 1 - weights[2]
     linear = jnp.where(beside, laws[1][0], laws[0][0])
     precision = jnp.where(beside, laws[1][1], laws[0][1])
-    uniforms = uniform_open(key_codes, (2, *linear.shape), linear.dtype)
-    return jnp.where(choice == 0, 0, law.draw(linear, precision, rate, uniforms))
+    return jnp.where(unused, 0, law.draw(linear, precision, rate, uniforms[:2]))
 
 
-def _draw_direction(key, proposal, atom, without, two_sided):
+def _draw_direction(uniforms, turns, proposal, atom, without, two_sided):
     """Direction of a new atom beside ``atom``: near it, or along the residual without it."""
-    keys = jax.random.split(key, 5)
-    dtype = without.dtype
-    near = jax.random.bernoulli(keys[0])
-    sign = jnp.where(jax.random.bernoulli(keys[1]) & two_sided, -1, 1).astype(dtype)
-    concentration = jax.random.choice(keys[2], jnp.asarray(NEAR, dtype)) * proposal.concentrations[0]
-    far = pull_towards(keys[3], proposal, without, two_sided)
-    return draw_direction(keys[4], jnp.where(near, sign * concentration * atom, far))
+    near = uniforms["near"] < 0.5
+    sign = jnp.where((uniforms["side"] < 0.5) & two_sided, -1, 1).astype(without.dtype)
+    concentration = choice_of(uniforms["nearness"], jnp.asarray(NEAR, without.dtype)) * proposal.concentrations[0]
+    far = pull_towards(uniforms, proposal, without, two_sided)
+    return turn(turns, jnp.where(near, sign * concentration * atom, far))
 
 
 def _log_direction(direction, proposal, atom, without, two_sided):
@@ -86,81 +84,90 @@ def _log_partner(dictionary, direction, candidates):
     return jax.nn.log_softmax(jnp.where(candidates, likeness, -1e9))
 
 
-def split_merge(key, spare, law, rules, proposal, two_sided, residual, z):
+def uniforms_of(rules, n_samples, n_atoms):
+    """Shapes of the uniform numbers that `split_merge` takes."""
+    scalars = dict.fromkeys(("split", "accept", "near", "side", "nearness"), ())
+    places = dict.fromkeys(("place", "first", "partner"), (n_atoms,))
+    codes = {"beside": (3, n_samples), "codes": (rules.n_codes,)}
+    return scalars | places | uniforms_towards(n_samples) | codes
+
+
+def split_merge(uniforms, turns, spare, rules, proposal, two_sided, residual, z, *, law):
     """Try to split an atom, or to merge two, each with probability one half.
 
     Parameters
     ----------
-    key : PRNG key
+    uniforms : dict
+        Random numbers, see `uniforms_of`.
+    turns : Turns
     spare : dict
         An atom from the prior.
-    law : Slab
     rules : Rules
     proposal : Proposal
     two_sided : bool
         Whether an atom and its negative are the same.
     residual : array, shape (N, P)
     z : dict
+    law : Slab
 
     Returns
     -------
     array, dict, array
         Residual, sites, and whether the move was accepted.
     """
-    keys = jax.random.split(key, 9)
     tau = z["noise_scale"] ** -2
     shared = shared_of(z, rules)
     names = ("dictionary", *rules.names)
     on = z["active"] == 1
-    split = jax.random.bernoulli(keys[0])
-    k = one_of(keys[1], jnp.where(split, ~on, on))
+    split = uniforms["split"] < 0.5
+    wanted = jnp.where(split, ~on, on)
+    k = one_of(uniforms["place"], wanted)
     others = on & (jnp.arange(len(on)) != k)
     log_partner = _log_partner(z["dictionary"], z["dictionary"][k], others)
-    j = jnp.where(split, one_of(keys[2], others), jax.random.categorical(keys[3], log_partner))
+    partner = jnp.argmax(log_partner + gumbel_of(uniforms["partner"]))
+    j = jnp.where(split, one_of(uniforms["first"], others), partner)
     count = jnp.sum(others)
-    possible = (count > 0) & (jnp.where(split, jnp.sum(~on), count) > 0)
+    possible = wanted[k] & others[j]
 
     atom, old = ({name: z[name][i] for name in names} for i in (j, k))
-    codes, codes_k = z["codes"][:, j], z["codes"][:, k]
-    without = residual + jnp.outer(codes, atom["dictionary"]) + jnp.outer(codes_k, old["dictionary"])
-    direction = _draw_direction(keys[4], proposal, atom["dictionary"], without, two_sided)
+    before, before_k = z["codes"][:, j], z["codes"][:, k]
+    without = residual + explained((before, before_k), (atom["dictionary"], old["dictionary"]))
+    direction = _draw_direction(uniforms, turns, proposal, atom["dictionary"], without, two_sided)
     fresh = spare | {"dictionary": direction}
     other = {name: jnp.where(split, fresh[name], old[name]) for name in names}
 
     overlap = atom["dictionary"] @ other["dictionary"]
     linear, linear_k = (tau * (without @ one["dictionary"]) for one in (atom, other))
     log_weights, laws = _mixture(law, linear, linear_k, tau, overlap, atom, other)
-    codes = jnp.where(split, _draw(keys[6], law, log_weights, laws, atom["rate"]), codes)
+    codes = jnp.where(split, _draw(uniforms["beside"], law, log_weights, laws, atom["rate"]), before)
     log_codes = jnp.sum(_log_density(law, codes, log_weights, laws, atom["rate"]))
 
     prior = jnp.where(
         codes == 0, jnp.log1p(-atom["usage"]), jnp.log(atom["usage"]) + law.log_density(codes, atom["rate"])
     )
     beside = linear_k - tau * overlap * codes
-    evidence_k = rules.flip(keys[7], beside, tau, other, True, shared)[1]
+    evidence_k = rules.flip(None, beside, tau, other, True, shared)[1]
     log_two = jnp.sum(prior + linear * codes - 0.5 * tau * codes**2) + evidence_k
-    log_one = rules.flip(keys[7], linear, tau, atom, True, shared)[1]
+    log_one = rules.flip(None, linear, tau, atom, True, shared)[1]
     log_pair = _log_partner(z["dictionary"], other["dictionary"], others)[j] - jnp.log(count + 1)
-    log_ratio = (
-        shared["activation_log_odds"]
-        + log_two
-        - log_one
-        - log_codes
-        + proposal.log_uniform
-        - _log_direction(other["dictionary"], proposal, atom["dictionary"], without, two_sided)
-        + log_pair
-        + jnp.log(count)
-        + jnp.log(len(on) - count)
+    log_ratio = total(
+        shared["activation_log_odds"],
+        log_two,
+        -log_one,
+        -log_codes,
+        proposal.log_uniform,
+        -_log_direction(other["dictionary"], proposal, atom["dictionary"], without, two_sided),
+        log_pair,
+        jnp.log(count * (len(on) - count)),
     )
-    log_uniform = jnp.log(jax.random.uniform(keys[8], dtype=linear.dtype))
-    accepted = possible & (log_uniform < jnp.where(split, log_ratio, -log_ratio))
+    accepted = possible & (jnp.log(uniforms["accept"]) < jnp.where(split, log_ratio, -log_ratio))
 
     drawn_for = {name: jnp.where(split, other[name], atom[name]) for name in names}
-    drawn, _ = rules.draw_codes(keys[5], jnp.where(split, beside, linear), tau, drawn_for, shared)
+    drawn, _ = rules.draw_codes(uniforms["codes"], jnp.where(split, beside, linear), tau, drawn_for, shared)
     new = {name: jnp.where(split, other[name], spare[name]) for name in names}
     new_codes = jnp.where(split, drawn, 0)
     codes = jnp.where(split, codes, drawn)
-    moved = without - jnp.outer(codes, atom["dictionary"]) - jnp.outer(new_codes, new["dictionary"])
-    z |= {"codes": z["codes"].at[:, j].set(jnp.where(accepted, codes, z["codes"][:, j]))}
-    z = put(z, rules, k, accepted, new, new_codes, split)
-    return jnp.where(accepted, moved, residual), z, accepted
+    z |= {"codes": z["codes"].at[:, j].set(jnp.where(accepted, codes, before))}
+    change = [jnp.where(accepted, one, 0) for one in (before - codes, before_k, -new_codes)]
+    residual = residual + explained(change, (atom["dictionary"], old["dictionary"], new["dictionary"]))
+    return residual, put(z, rules, k, accepted, new, new_codes, split), accepted

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from padl_bayes.kernels.slice_sampling import slice_sample
-from padl_bayes.kernels.von_mises_fisher import draw_direction, draw_uniform_directions
+from padl_bayes.kernels.uniforms import draw_uniforms, uniform_open
+from padl_bayes.kernels.von_mises_fisher import draw_turns, draw_uniform_directions, turn
 
 from .probability import draw_beta, logit
 
@@ -27,23 +28,33 @@ def shared_of(z, rules):
     return {name: value for name, value in z.items() if name not in (*PER_ATOM, *rules.names)}
 
 
+def explained(codes, directions):
+    """What atoms explain, (N, P): ``sum_j codes_j directions_j^T``.
+
+    A product of matrices, as what is computed entry by entry would compute the codes anew for every feature.
+    """
+    return jnp.stack(codes, axis=1) @ jnp.stack(directions)
+
+
 def _update_atom(rules, fixed, tau, shared, residual, inputs):
     """Activation with the codes integrated out, then codes and the direction."""
-    key, atom, active, codes = inputs
-    keys = jax.random.split(key, 4)
-    without = residual + jnp.outer(codes, atom["dictionary"])
+    key, uniforms, turns, atom, active, old = inputs
+    without = residual + jnp.outer(old, atom["dictionary"])
     linear = tau * (without @ atom["dictionary"])
-    proposed, log_weight, log_odds = rules.flip(keys[0], linear, tau, atom, active == 1, shared)
+    proposed, log_weight, log_odds = rules.flip(uniforms["flip"], linear, tau, atom, active == 1, shared)
     prior = shared["activation_log_odds"]
     uphill = jnp.where(active == 1, -1, 1) * (prior + log_weight)
-    flipped = jnp.log(jax.random.uniform(keys[1], dtype=linear.dtype)) < uphill
+    flipped = jnp.log(uniforms["accept"]) < uphill
     on = (active == 1) ^ flipped
-    codes, atom = rules.draw_codes(keys[2], linear, tau, proposed, shared)
-    codes = jnp.where(on, codes, 0)
+    # The many of them are not drawn beforehand: together they would take more memory than the data.
+    for_codes = uniform_open(key, (rules.n_codes,), linear.dtype)
+    codes, atom = rules.draw_codes(for_codes, linear, tau, proposed, shared)
+    codes, direction = jnp.where(on, codes, 0), atom["dictionary"]
     if "dictionary" not in fixed:
         # Without codes there is no pull: the direction comes from its prior.
-        atom["dictionary"] = draw_direction(keys[3], tau * (codes @ without))
-    residual = without - jnp.outer(codes, atom["dictionary"])
+        atom["dictionary"] = turn(turns, tau * (codes @ without))
+    change = old, -codes
+    residual = residual + explained(change, (direction, atom["dictionary"]))
     return residual, (atom, on.astype(active.dtype), codes, jax.nn.sigmoid(prior + log_odds))
 
 
@@ -90,9 +101,12 @@ def sweep_atoms(key, rules, fixed, residual, z, n_spare=0):
     tau = z["noise_scale"] ** -2
     shared = shared_of(z, rules)
     atoms = {name: z[name] for name in ("dictionary", *rules.names)}
-    key_atoms, key_own = jax.random.split(key)
+    key_atoms, key_uniforms, key_turns, key_own = jax.random.split(key, 4)
     keys = jax.random.split(key_atoms, len(z["active"]))
-    inputs = (keys, atoms, z["active"], z["codes"].T)
+    shapes = {"accept": (), "flip": (rules.n_flip,)}
+    uniforms = draw_uniforms(key_uniforms, shapes, keys.shape, residual.dtype)
+    turns = draw_turns(key_turns, keys.shape, residual.shape[1], residual.dtype)
+    inputs = (keys, uniforms, turns, atoms, z["active"], z["codes"].T)
 
     def step(residual, one):
         return _update_atom(rules, fixed, tau, shared, residual, one)

@@ -9,13 +9,13 @@ from numpyro.infer.util import log_density
 from numpyro.util import is_prng_key
 
 from padl_bayes.kernels.slabs import SLABS
+from padl_bayes.kernels.uniforms import draw_uniforms
+from padl_bayes.kernels.von_mises_fisher import draw_turns
 from padl_bayes.models import Hyperpriors, padl
 
-from . import enveloped, two_level
+from . import birth_death, enveloped, split_merge, two_level
 from .annealing import bonus, prune
-from .birth_death import birth_death, make_proposal
 from .probability import logit
-from .split_merge import split_merge
 from .start import scattered_start
 from .sweep import draw_activation_rate, draw_noise_scale, residual_of, sweep_atoms
 from .tempering import temper_codes
@@ -98,29 +98,38 @@ def first_state(config, data, key, init):
 def _rules(config, data):
     if config.slab == "l1linf":
         return enveloped.rules(config.nonnegative, data.priors, data.fixed, len(data.X))
-    return two_level.rules(config.slab, config.nonnegative, data.priors, data.fixed)
+    return two_level.rules(config.slab, config.nonnegative, data.priors, data.fixed, len(data.X))
 
 
 def _move(config, key, rules, spare, residual, z):
     """Try births, deaths, splits and merges, each with two spare atoms; also the share that was accepted."""
-    proposal = make_proposal(residual.shape[1])
+    proposal = birth_death.make_proposal(residual.shape[1])
     two_sided = not config.nonnegative
     law = SLABS.get((config.slab, config.nonnegative))
     spare = jax.tree.map(lambda a: a.reshape(config.n_moves, 2, *a.shape[1:]), spare)
+    (n_samples, n_features), dtype = residual.shape, residual.dtype
+    moves = [(birth_death.birth_death, birth_death.uniforms_of(rules, n_samples, config.n_atoms))]
+    if law is not None:
+        move = partial(split_merge.split_merge, law=law)
+        moves.append((move, split_merge.uniforms_of(rules, n_samples, config.n_atoms)))
+    key_turns, *keys = jax.random.split(key, 1 + len(moves))
+    turns = draw_turns(key_turns, (config.n_moves, len(moves)), n_features, dtype)
+    uniforms = [
+        draw_uniforms(key, shapes, (config.n_moves,), dtype)
+        for key, (_, shapes) in zip(keys, moves, strict=True)
+    ]
 
     def step(carry, inputs):
-        key, spare = inputs
-        key_birth, key_split = jax.random.split(key)
-        one, two = (jax.tree.map(lambda a, i=i: a[i], spare) for i in (0, 1))
-        residual, z, accepted = birth_death(key_birth, one, rules, proposal, two_sided, *carry)
-        if law is None:
-            return (residual, z), accepted[None]
-        residual, z, also = split_merge(key_split, two, law, rules, proposal, two_sided, residual, z)
-        return (residual, z), jnp.stack([accepted, also])
+        uniforms, *each = inputs
+        accepted = []
+        for i, (move, _) in enumerate(moves):
+            turns, atom = jax.tree.map(lambda a, i=i: a[i], each)
+            *carry, yes = move(uniforms[i], turns, atom, rules, proposal, two_sided, *carry)
+            accepted.append(yes)
+        return tuple(carry), jnp.stack(accepted)
 
-    keys = jax.random.split(key, config.n_moves)
-    (residual, z), accepted = jax.lax.scan(step, (residual, z), (keys, spare))
-    return residual, z, jnp.mean(accepted.astype(residual.dtype))
+    (residual, z), accepted = jax.lax.scan(step, (residual, z), (uniforms, turns, spare))
+    return residual, z, jnp.mean(accepted.astype(dtype))
 
 
 def _temper(config, key, due, residual, z):
