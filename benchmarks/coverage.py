@@ -19,7 +19,7 @@ from benchmarks._posterior import Page, run_page
 from padl_bayes import datasets
 from padl_bayes.inference import fit_em, fit_svi, sample_gibbs, sample_nuts
 from padl_bayes.kernels.slabs import SLABS
-from padl_bayes.kernels.truncated_normal import uniform_open
+from padl_bayes.kernels.uniforms import uniform_open
 
 LEVELS = (0.5, 0.8, 0.95)
 WANTED = (0.93, 0.97)

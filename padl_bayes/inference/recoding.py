@@ -97,7 +97,9 @@ def recode_tile(slab, x, codes, atoms, precision, hot, tile, order):
         (starts, jnp.stack([warm, cold, cold]), n_steps, orders),
     )
     best = jnp.argmax(tried.bound, axis=0)
-    return jax.tree.map(lambda a: jnp.take_along_axis(a, jnp.expand_dims(best, range(a.ndim - 1)), 0)[0], tried)
+    return jax.tree.map(
+        lambda a: jnp.take_along_axis(a, jnp.expand_dims(best, range(a.ndim - 1)), 0)[0], tried
+    )
 
 
 def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=None):

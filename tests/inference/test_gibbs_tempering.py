@@ -45,7 +45,7 @@ def sites(codes):
 
 
 def p_value():
-    """Of the supports of many copies of one sample, after some transitions from no codes at all; also the last state."""
+    """Of the supports of many copies of one sample, after some transitions from no codes at all."""
     law = SLABS["bernoulli_gaussian", False]
     z = sites(np.zeros((COPIES, 4)))
     residual = jnp.asarray(np.tile(SAMPLE, (COPIES, 1)))

@@ -20,7 +20,6 @@ from padl_bayes.distributions.sphere import log_uniform_density
 from padl_bayes.kernels.uniforms import choice_of, gumbel_of
 from padl_bayes.kernels.von_mises_fisher import turn
 
-from .probability import logit
 from .sweep import explained, shared_of
 
 UNIFORM_SHARE = 0.1

@@ -19,6 +19,7 @@ from padl_bayes.kernels.cut_laplace import CUT_SLABS, log_integral
 from padl_bayes.kernels.slice_sampling import N_UNIFORMS, slice_sample, slice_update
 
 from .rules import Rules
+from .shear import CodePrior, shear
 
 # The proposal is corrected for what these leave out; the quadrature is good to 1e-10.
 GOLDEN_STEPS = 30
@@ -35,7 +36,7 @@ def rules(nonnegative, priors, fixed, n_samples):
     nonnegative : bool
     priors : Hyperpriors
     fixed : mapping
-        Values of rate_l1 and rate_linf that are not sampled.
+        Values of dictionary, rate_l1 and rate_linf that are not sampled.
     n_samples : int
 
     Returns
@@ -67,7 +68,7 @@ def rules(nonnegative, priors, fixed, n_samples):
             uniforms[:N_UNIFORMS],
             partial(_log_envelope, lambda t: log_mass(linear, tau, t, shared)),
             jnp.log(atom["envelope"]),
-            jnp.asarray(4 / n_samples, linear.dtype),
+            _width(linear, tau, shared),
         )
         envelope = jnp.exp(log_envelope)
         sides = uniforms[N_UNIFORMS:].reshape(2, n_samples)
@@ -78,9 +79,33 @@ def rules(nonnegative, priors, fixed, n_samples):
         return atom
 
     def draw_shared(key, z):
-        return _draw_rates(key, z, priors, fixed, n_samples, nonnegative)
+        key_shear, key_rates = jax.random.split(key)
+        z = z if "dictionary" in fixed else shear(key_shear, z, _code_prior(z, n_samples, nonnegative))
+        return _draw_rates(key_rates, z, priors, fixed, n_samples, nonnegative)
 
     return Rules(flip, draw_codes, draw_atom, draw_shared, ("envelope",), 2, N_UNIFORMS + 2 * n_samples)
+
+
+def _code_prior(z, n_samples, nonnegative):
+    """Prior of an atom's codes, its envelope integrated out."""
+
+    def energy(codes, scales):
+        size = jnp.abs(codes)
+        value = scales[0] * jnp.sum(size) + scales[1] * jnp.max(size)
+        return jnp.where(jnp.any(codes < 0), jnp.inf, value) if nonnegative else value
+
+    def strength(scales):
+        return scales[0] + scales[1] / n_samples
+
+    atoms = z["active"].shape
+    scales = tuple(jnp.broadcast_to(z[name], atoms) for name in ("rate_l1", "rate_linf"))
+    return CodePrior(energy, strength, scales)
+
+
+def _width(linear, tau, shared):
+    """About the spread of the logarithm of an envelope: beyond all codes it is exponential with rate_linf."""
+    reach = jnp.max(jnp.abs(linear)) / tau + jax.lax.rsqrt(tau)
+    return jnp.log1p(3 / (shared["rate_linf"] * reach))
 
 
 def _far_end(linear, tau, shared, n_samples):

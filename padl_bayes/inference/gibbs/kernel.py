@@ -15,6 +15,7 @@ from .transition import Config, Data, first_state, transition
 MOVES = 4
 TEMPER_EVERY = 50
 ANNEAL = 0.5
+ALWAYS = 1 - 1e-6
 
 
 class Gibbs(MCMCKernel):
@@ -82,13 +83,15 @@ class Gibbs(MCMCKernel):
         own = "dictionary" in self.fixed or any(
             np.ndim(self.fixed.get(name, 0)) for name in ("usage", "rate")
         )
-        settled = self.fixed.get("activation_rate") in (0, 1)
+        settled = bool(np.isin(self.fixed.get("activation_rate", 0.5), (0, 1)).all())
         self.config = Config(
             check_choice(slab, "slab", SLABS),
             bool(nonnegative),
             check_count(n_atoms, "n_atoms"),
             0 if own or settled else n_moves,
             check_count(temper_every, "temper_every", minimum=0),
+            settled,
+            bool(np.min(self.fixed.get("usage", 0)) >= ALWAYS),
         )
         self.anneal = check_scalar(anneal, "anneal", minimum=0, maximum=0.5)
         self._n_anneal = 0
@@ -100,7 +103,7 @@ class Gibbs(MCMCKernel):
         return padl
 
     def n_anneal(self, num_warmup, init_params=None):
-        """Count the sweeps of the warm-up that are annealed: none if the start comes with codes, and so is to be kept."""
+        """Count the annealed sweeps of the warm-up: none if the start comes with codes, and so is to be kept."""
         return 0 if "codes" in (init_params or {}) else int(self.anneal * num_warmup)
 
     def data(self, X, mask=None, *, n_anneal=0):

@@ -14,9 +14,9 @@ class Rules(NamedTuple):
     Attributes
     ----------
     flip : callable
-        ``(uniforms, linear, tau, atom, active, shared) -> (atom, log_weight, log_odds)``, the atom's codes integrated out:
-        what belongs to the atom if it is to be active (as it is where ``active``; what must be proposed anew where
-        not); the log evidence of the data with that atom relative to without it, divided by the density of the
+        ``(uniforms, linear, tau, atom, active, shared) -> (atom, log_weight, log_odds)``, the atom's codes integrated
+        out: what belongs to the atom if it is to be active (as it is where ``active``; what must be proposed anew
+        where not); the log evidence of the data with that atom relative to without it, divided by the density of the
         proposal; and the log evidence with the proposed integrated out.
     draw_codes : callable
         ``(uniforms, linear, tau, atom, shared) -> (codes, atom)``: codes (N,) of an active atom.

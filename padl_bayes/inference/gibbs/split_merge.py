@@ -65,7 +65,9 @@ def _draw_direction(uniforms, turns, proposal, atom, without, two_sided):
     """Direction of a new atom beside ``atom``: near it, or along the residual without it."""
     near = uniforms["near"] < 0.5
     sign = jnp.where((uniforms["side"] < 0.5) & two_sided, -1, 1).astype(without.dtype)
-    concentration = choice_of(uniforms["nearness"], jnp.asarray(NEAR, without.dtype)) * proposal.concentrations[0]
+    concentration = (
+        choice_of(uniforms["nearness"], jnp.asarray(NEAR, without.dtype)) * proposal.concentrations[0]
+    )
     far = pull_towards(uniforms, proposal, without, two_sided)
     return turn(turns, jnp.where(near, sign * concentration * atom, far))
 

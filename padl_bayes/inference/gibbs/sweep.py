@@ -10,7 +10,7 @@ from padl_bayes.kernels.slice_sampling import slice_sample
 from padl_bayes.kernels.uniforms import draw_uniforms, uniform_open
 from padl_bayes.kernels.von_mises_fisher import draw_turns, draw_uniform_directions, turn
 
-from .probability import draw_beta, logit
+from .probability import draw_beta
 
 PER_ATOM = ("dictionary", "active", "codes", "activation_prob")
 

@@ -22,13 +22,19 @@ from .tempering import temper_codes
 
 
 class Config(NamedTuple):
-    """What is compiled in: the program's variant, the number of places, and how many moves are tried how often."""
+    """What is compiled in: the program's variant, the number of places, how many moves are tried how often.
+
+    ``settled``: which atoms are active is given, by an activation rate of 0 or 1. ``every_code``: so is, by a usage
+    of 1 but for rounding, that every sample uses every atom.
+    """
 
     slab: str
     nonnegative: bool
     n_atoms: int
     n_moves: int
     temper_every: int
+    settled: bool
+    every_code: bool
 
 
 class Data(NamedTuple):
@@ -95,10 +101,18 @@ def first_state(config, data, key, init):
     return GibbsState(jnp.zeros((), int), z, log_joint(config, data, z), zero, key)
 
 
+def _flip_as_given(uniforms, linear, tau, atom, active, shared):
+    """The flip of `Rules` where the prior alone decides: the evidence, which takes most of the time, has no say."""
+    return atom, jnp.zeros((), linear.dtype), jnp.zeros((), linear.dtype)
+
+
 def _rules(config, data):
+    sizes = (data.priors, data.fixed, len(data.X))
     if config.slab == "l1linf":
-        return enveloped.rules(config.nonnegative, data.priors, data.fixed, len(data.X))
-    return two_level.rules(config.slab, config.nonnegative, data.priors, data.fixed, len(data.X))
+        rules = enveloped.rules(config.nonnegative, *sizes)
+    else:
+        rules = two_level.rules(config.slab, config.nonnegative, *sizes, config.every_code)
+    return rules._replace(flip=_flip_as_given, n_flip=0) if config.settled else rules
 
 
 def _move(config, key, rules, spare, residual, z):

@@ -10,6 +10,7 @@ from padl_bayes.kernels.slabs import SLABS
 
 from .probability import draw_beta_and_gamma, logit
 from .rules import Rules
+from .shear import CodePrior, shear
 
 
 def draw_codes(uniforms, law, linear, precision, usage_logit, rate):
@@ -20,7 +21,15 @@ def draw_codes(uniforms, law, linear, precision, usage_logit, rate):
     return jnp.where(used, law.draw(linear, precision, rate, uniforms[:2]), 0)
 
 
-def rules(slab, nonnegative, priors, fixed, n_samples):
+def _code_prior(z, law, nonnegative):
+    def energy(codes, rate):
+        value = rate * jnp.sum(law.size(codes))
+        return jnp.where(jnp.any(codes < 0), jnp.inf, value) if nonnegative else value
+
+    return CodePrior(energy, lambda rate: rate**law.shape, z["rate"])
+
+
+def rules(slab, nonnegative, priors, fixed, n_samples, every_code=False):
     """Return the `Rules` of a two-level slab.
 
     Parameters
@@ -31,6 +40,8 @@ def rules(slab, nonnegative, priors, fixed, n_samples):
     fixed : mapping
         Values of usage and rate that are not sampled.
     n_samples : int
+    every_code : bool
+        Whether the usage is given, and such that every sample uses every atom.
 
     Returns
     -------
@@ -60,6 +71,7 @@ def rules(slab, nonnegative, priors, fixed, n_samples):
         return atom | {name: value for name, value in drawn.items() if name not in fixed}
 
     def draw_shared(key, z):
-        return z
+        sheared = every_code and "dictionary" not in fixed
+        return shear(key, z, _code_prior(z, law, nonnegative)) if sheared else z
 
     return Rules(flip, draw, draw_atom, draw_shared, ("usage", "rate"), 0, 3 * n_samples)
