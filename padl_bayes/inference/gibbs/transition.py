@@ -147,9 +147,9 @@ def _move(config, key, rules, spare, residual, z):
 
 
 def _temper(config, key, due, residual, z):
-    """Tempered transition of all codes, where it is due; an envelope leaves codes no supports to be caught in."""
+    """Tempered transition of all codes, where it is due and there are supports to be caught in."""
     law = SLABS.get((config.slab, config.nonnegative))
-    if law is None or not config.temper_every:
+    if law is None or config.every_code or not config.temper_every:
         return residual, z
     return jax.lax.cond(due, lambda at: temper_codes(key, law, *at)[:2], lambda at: at, (residual, z))
 
