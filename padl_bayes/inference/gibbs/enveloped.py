@@ -1,7 +1,8 @@
 """Conditionals of an atom under the l1 + l_inf slab, through its envelope.
 
 Given the envelope t an entry's law is ``exp(-tau / 2 r^2 + linear r - rate_l1 |r|)`` on [-t, t]; its integral I(t) is a
-pair of truncated normals. The envelope is drawn, and the activation decided, with the codes integrated out:
+pair of truncated normals. The activation is decided with the codes integrated out, and so is the envelope drawn in
+sweeps that are ``collapsed`` (in all of them it ends as a draw given the codes):
 log p(t | rest) = -rate_linf t + sum_n log I_n(t), which is concave in t. An atom that is to be switched on needs an
 envelope: it is proposed from an interpolation of that density, and the ratio of the two corrects for the difference.
 """
@@ -62,15 +63,22 @@ def rules(nonnegative, priors, fixed, n_samples):
         log_weight = scale + log_density(v) - _log_interpolated(v, nodes)
         return atom | {"envelope": jnp.exp(v)}, log_weight, scale + log_total
 
-    def draw_codes(uniforms, linear, tau, atom, shared):
+    def draw_envelope(uniforms, linear, tau, atom, shared):
         # On the logarithm the width of the slice does not depend on the unit.
         log_envelope = slice_update(
-            uniforms[:N_UNIFORMS],
+            uniforms,
             partial(_log_envelope, lambda t: log_mass(linear, tau, t, shared)),
             jnp.log(atom["envelope"]),
             _width(linear, tau, shared),
         )
-        envelope = jnp.exp(log_envelope)
+        return jnp.exp(log_envelope)
+
+    def draw_codes(uniforms, linear, tau, atom, shared):
+        envelope = jax.lax.cond(
+            shared["collapsed"],
+            lambda: draw_envelope(uniforms[:N_UNIFORMS], linear, tau, atom, shared),
+            lambda: atom["envelope"],
+        )
         sides = uniforms[N_UNIFORMS:].reshape(2, n_samples)
         codes = law.draw(linear, tau, (shared["rate_l1"], envelope), sides)
         return codes, atom | {"envelope": envelope}

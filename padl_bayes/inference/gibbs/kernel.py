@@ -22,7 +22,8 @@ class Gibbs(MCMCKernel):
     """Gibbs sampler for exactly the program `padl_bayes.models.padl`, for `numpyro.infer.MCMC`.
 
     An atom's activation is decided with its codes (and envelope) integrated out; codes are drawn exactly, its direction
-    from its von Mises-Fisher conditional; births along residuals and deaths change the number of atoms. Run as
+    from its von Mises-Fisher conditional; births along residuals and deaths change the number of atoms; where every
+    sample uses every atom, pairs of atoms are sheared. Run as
     ``MCMC(Gibbs(64), num_warmup=..., num_samples=..., num_chains=4).run(key, X)``; ``mask=`` may follow ``X``.
 
     Parameters
@@ -54,7 +55,8 @@ class Gibbs(MCMCKernel):
     Notes
     -----
     Collapsed envelopes: Elvira, Chainais, Dobigeon, IEEE TSP 65(19), 2017. Splits and merges with exact acceptance
-    ratios: Jain and Neal, JCGS 13(1), 2004. Tempered transitions: Neal, Statistics and Computing 6, 1996.
+    ratios: Jain and Neal, JCGS 13(1), 2004. Tempered transitions: Neal, Statistics and Computing 6, 1996. Shears: Liu
+    and Sabatti, Biometrika 87(2), 2000.
     """
 
     sample_field = "z"

@@ -20,6 +20,8 @@ from .start import scattered_start
 from .sweep import draw_activation_rate, draw_noise_scale, residual_of, sweep_atoms
 from .tempering import temper_codes
 
+COLLAPSE_EVERY = 8
+
 
 class Config(NamedTuple):
     """What is compiled in: the program's variant, the number of places, how many moves are tried how often.
@@ -154,7 +156,7 @@ def _temper(config, key, due, residual, z):
     return jax.lax.cond(due, lambda at: temper_codes(key, law, *at)[:2], lambda at: at, (residual, z))
 
 
-def _transition(config, data, state, due):
+def _transition(config, data, state, due, collapsed):
     """Missing entries, all atoms, moves on their number, codes, shared rates, rate of activation, noise scale.
 
     Parameters
@@ -165,6 +167,8 @@ def _transition(config, data, state, due):
         Of one chain.
     due : bool
         Whether codes are tempered, too.
+    collapsed : bool
+        Whether envelopes are drawn with the codes integrated out.
 
     Returns
     -------
@@ -175,6 +179,7 @@ def _transition(config, data, state, due):
     key, *keys = jax.random.split(state.rng_key, 8)
     z = prune(data.n_anneal, state.i, state.z | fixed)
     z["activation_log_odds"] = logit(z["activation_rate"]) + bonus(data.n_anneal, state.i, X)
+    z["collapsed"] = collapsed
     residual = residual_of(keys[0], X, mask, z)
     residual, z, spare = sweep_atoms(keys[1], rules, fixed, residual, z, 2 * config.n_moves)
     share = jnp.zeros((), X.dtype)
@@ -203,6 +208,9 @@ def transition(config, data, states):
     GibbsState
     """
     # Outside of vmap, which would compute both branches.
-    due = (jnp.ravel(states.i)[0] + 1) % max(config.temper_every, 1) == 0
-    one = partial(_transition, config, data, due=due)
+    i = jnp.ravel(states.i)[0] + 1
+    due = i % max(config.temper_every, 1) == 0
+    # Beside the flips, which are collapsed too, it costs little.
+    collapsed = i % (COLLAPSE_EVERY if config.settled else 1) == 0
+    one = partial(_transition, config, data, due=due, collapsed=collapsed)
     return one(states) if is_prng_key(states.rng_key) else jax.vmap(one)(states)
