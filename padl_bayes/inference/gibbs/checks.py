@@ -38,7 +38,9 @@ def check_n_atoms(n_atoms, start, fixed):
 
 
 def check_start_active(start_active, n_atoms, num_chains):
-    """Return how many atoms are active where each chain starts."""
+    """Return how many atoms are active where each chain starts, None if that is left to chance."""
+    if start_active is None:
+        return None
     each = [start_active] * num_chains if np.ndim(start_active) == 0 else list(start_active)
     if len(each) != num_chains:
         raise ValueError(f"start_active must have one number a chain, {num_chains}, found {len(each)}")

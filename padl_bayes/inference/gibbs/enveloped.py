@@ -99,15 +99,14 @@ def _code_prior(z, n_samples, nonnegative):
 
     def energy(codes, scales):
         size = jnp.abs(codes)
-        value = scales[0] * jnp.sum(size) + scales[1] * jnp.max(size)
-        return jnp.where(jnp.any(codes < 0), jnp.inf, value) if nonnegative else value
+        return scales[0] * jnp.sum(size) + scales[1] * jnp.max(size)
 
     def strength(scales):
         return scales[0] + scales[1] / n_samples
 
     atoms = z["active"].shape
     scales = tuple(jnp.broadcast_to(z[name], atoms) for name in ("rate_l1", "rate_linf"))
-    return CodePrior(energy, strength, scales)
+    return CodePrior(energy, strength, scales, nonnegative)
 
 
 def _width(linear, tau, shared):

@@ -194,8 +194,7 @@ def sample_gibbs(
     start = None if init is None else start_of(init, X, slab)
     n_atoms = check_n_atoms(n_atoms, start, fixed)
     _check_one_start(init, start_active, resume, checkpoint)
-    if start_active is not None:
-        start_active = check_start_active(start_active, n_atoms, num_chains)
+    start_active = check_start_active(start_active, n_atoms, num_chains)
     warn_if_unbounded(X, n_atoms, mask, fixed)
     kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed, hyperpriors=hyperpriors)
     (N, P), n_draws = X.shape, num_samples // thinning

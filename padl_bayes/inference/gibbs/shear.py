@@ -32,16 +32,18 @@ class CodePrior(NamedTuple):
     Attributes
     ----------
     energy : callable
-        ``(codes, scales) -> array ()``: the negative log density up to a constant; inf where codes must not be.
+        ``(codes, scales) -> array ()``: the negative log density up to a constant.
     strength : callable
         ``scales -> array ()``: about one over the spread of a code.
     scales : pytree
         What the density of each atom depends on, the atom as first axis.
+    nonnegative : bool
     """
 
     energy: Callable
     strength: Callable
     scales: tuple
+    nonnegative: bool
 
 
 def _log_volume(a, n_samples, n_features):
@@ -63,7 +65,8 @@ def _shear_pair(uniforms, prior, scales, directions, codes):
     def log_density(a):
         first, second = sheared(a)
         volume = _log_volume(a, len(g), len(other))
-        return volume - prior.energy(first, of_first) - prior.energy(second, of_other)
+        value = volume - prior.energy(first, of_first) - prior.energy(second, of_other)
+        return jnp.where(jnp.any(second < 0), -jnp.inf, value) if prior.nonnegative else value
 
     # A few standard deviations.
     width = 4 / (prior.strength(of_other) * jnp.maximum(jnp.linalg.norm(g), jnp.finfo(g.dtype).tiny))

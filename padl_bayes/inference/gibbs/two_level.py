@@ -23,10 +23,9 @@ def draw_codes(uniforms, law, linear, precision, usage_logit, rate):
 
 def _code_prior(z, law, nonnegative):
     def energy(codes, rate):
-        value = rate * jnp.sum(law.size(codes))
-        return jnp.where(jnp.any(codes < 0), jnp.inf, value) if nonnegative else value
+        return rate * jnp.sum(law.size(codes))
 
-    return CodePrior(energy, lambda rate: rate**law.shape, z["rate"])
+    return CodePrior(energy, lambda rate: rate**law.shape, z["rate"], nonnegative)
 
 
 def rules(slab, nonnegative, priors, fixed, n_samples, every_code=False):
