@@ -112,7 +112,7 @@ def _draw_factors(law, key, linear, precision, rate, probability):
 
 def em(X, fit, case, seed):
     """Independent draws of the variational factors of the codes; the dictionary and the rest as points."""
-    precision = fit.noise_scale**-2
+    precision = fit.coding_noise_scale**-2
     residual = X - fit.codes @ fit.dictionary
     linear = (precision * (residual @ fit.dictionary.T + fit.codes)).astype(X.dtype)
     law = SLABS[fit.slab, fit.nonnegative]

@@ -63,6 +63,7 @@ class PADL:
     activation_log_odds_ : ndarray, shape (n_active_,)
         "em" only: log odds that the atom is needed at all.
     noise_scale_ : float
+        Standard deviation of the noise, for "em" with codes and directions of atoms integrated out.
     elbo_ : float
         "em" only: evidence lower bound in nats.
     objective_, gap_ : float

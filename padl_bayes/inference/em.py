@@ -3,12 +3,14 @@
 The noise is annealed from the level of the data down to its estimate while more atoms than asked for are active, so
 that every true atom is found by some; then atoms are deleted while the evidence rises (`padl_bayes.inference.moves`),
 the codes are melted and cooled again, with and without births, until that brings nothing, and passes run until the
-bound stands still.
+bound stands still. Last, the noise is estimated with codes and directions integrated out
+(`padl_bayes.inference.noise`).
 """
 
 import time
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,6 +19,7 @@ from .._validation import check_choice, check_count, check_scalar, check_trainin
 from ..kernels.code_sweep import Atoms
 from ..kernels.slabs import SLABS
 from . import moves
+from .noise import noise_scale_of
 from .recoding import Coded, recode_all
 from .results import EmFit
 from .variational import PASSES, State, make_problem, padded_atoms, precision_ceiling, untile_rows
@@ -159,6 +162,13 @@ def _log_odds(settings, problem, fit, coded, n_atoms, rng):
     return np.log(rate) - np.log1p(-rate) - gains, rate
 
 
+def _noise_scale(settings, problem, state, rng):
+    """The last estimate of the noise; that of the passes where nothing depends on the codes, or rounding rules."""
+    if _noise_floor(problem, state) or not len(moves.active_of(state)):
+        return float(state.precision) ** -0.5
+    return noise_scale_of(settings.slab, problem, state, jax.random.key(int(rng.integers(2**31))))
+
+
 def _package(settings, problem, outcome, n_samples, n_atoms, rng):
     """Everything about the active atoms, most energy first, as NumPy arrays."""
     fit = outcome.fit
@@ -180,7 +190,8 @@ def _package(settings, problem, outcome, n_samples, n_atoms, rng):
         "rate": np.asarray(atoms.rate)[kept],
         "activation_log_odds": log_odds[kept],
         "activation_rate": activation_rate,
-        "noise_scale": float(fit.state.precision) ** -0.5,
+        "noise_scale": _noise_scale(settings, problem, fit.state, rng),
+        "coding_noise_scale": float(fit.state.precision) ** -0.5,
         "elbo": fit.elbo,
         "evidence": fit.evidence,
         "data_scale": float(problem.hot) ** -0.5,
@@ -290,7 +301,7 @@ def code_em(X, fit, *, mask=None):
         usage = np.clip(fit.usage, 1e-12, 1 - 1e-7)
         logit = fill(np.log(usage) - np.log1p(-usage), 0)
         atoms = Atoms(fill(fit.dictionary, 0), logit, fill(fit.rate, 1), fill(np.ones(n_active), 0))
-        hot, precision = (jnp.asarray(scale**-2, dtype) for scale in (fit.data_scale, fit.noise_scale))
+        hot, precision = (jnp.asarray(scale**-2, dtype) for scale in (fit.data_scale, fit.coding_noise_scale))
         codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
         state = State(codes, atoms, jnp.zeros(padded, dtype), precision)
         coded = recode_all((fit.slab, fit.nonnegative), problem._replace(hot=hot), state)
@@ -298,4 +309,6 @@ def code_em(X, fit, *, mask=None):
         codes, probability, square = (untile_rows(table, n_samples)[:, :n_active] for table in tables)
         bound = np.asarray(coded.bound).reshape(-1)[:n_samples]
     observed = X.shape[1] if mask is None else mask.sum(axis=1)
-    return Coded(codes, probability, square, bound - 0.5 * observed * np.log(2 * np.pi * fit.noise_scale**2))
+    return Coded(
+        codes, probability, square, bound - 0.5 * observed * np.log(2 * np.pi * fit.coding_noise_scale**2)
+    )

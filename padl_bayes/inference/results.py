@@ -53,6 +53,9 @@ class EmFit(NamedTuple):
     activation_rate: float
     """Posterior mean of the share of the ``n_atoms`` that are active."""
     noise_scale: float
+    """Standard deviation of the noise, codes and directions of atoms integrated out."""
+    coding_noise_scale: float
+    """Noise scale at which the bound is largest and codes are found: that of mean field, larger where codes compete."""
     elbo: float
     """Evidence lower bound in nats: the codes' bound plus the log priors of usage and rate."""
     evidence: float

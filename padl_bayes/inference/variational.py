@@ -144,15 +144,22 @@ def log_prior(problem, atoms):
     return usage - math.log(math.pi) + jnp.log(rate) - rate
 
 
+def slack_of(n_features):
+    """What is added to ``tau sum E r^2`` where a direction is integrated out by Laplace's method.
+
+    It makes the cost vanish for an atom without energy, where Laplace's method does not hold.
+    """
+    return n_features / math.e
+
+
 def atom_cost(problem, state):
     """What each atom costs in nats (K,), over and above `elbo_of`.
 
     The direction integrated out by Laplace's method, ``-log p(d) - (P - 1)/2 log 2 pi + (P - 1)/2 log(tau sum E r^2)``
-    with p uniform on the sphere, and half a log N for each of usage and rate. The term P / e in the logarithm makes
-    the first part vanish for an atom without energy, where Laplace's method does not hold.
+    with p uniform on the sphere and `slack_of` added in the logarithm, and half a log N for each of usage and rate.
     """
     n_features = problem.x.shape[1]
-    spread = jnp.log(state.precision * state.energy + n_features / math.e)
+    spread = jnp.log(state.precision * state.energy + slack_of(n_features))
     direction = -log_uniform_density(n_features) + 0.5 * (n_features - 1) * (spread - math.log(2 * math.pi))
     return direction + jnp.log(problem.n_samples)
 

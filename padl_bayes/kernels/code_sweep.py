@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .slabs import entry_moments
+from .slabs import draw_entry, entry_moments
 
 BLOCK = 8
 
@@ -45,11 +45,14 @@ class Tile(NamedTuple):
         1.0 where an entry was observed; None if all were.
     excluded : array of int, shape (n,), or None
         Index of an atom that the sample must not use, -1 for none.
+    uniforms : array, shape (K, 3, n), or None
+        Standard uniform numbers: with them codes are drawn, without them they are posterior means.
     """
 
     valid: jax.Array
     observed: jax.Array | None = None
     excluded: jax.Array | None = None
+    uniforms: jax.Array | None = None
 
 
 class AtomSums(NamedTuple):
@@ -73,7 +76,7 @@ class Sweep(NamedTuple):
     ----------
     residual : array, shape (P, n)
     codes, probability, square, log_evidence : array, shape (K, n)
-        E r, P(used), E r^2 and the log evidence of each entry when it was updated.
+        E r or a draw of r, P(used), E r^2 and the log evidence of each entry when it was updated.
     sums : AtomSums
     bound : array, shape (n,)
         A sample's share of the evidence lower bound, but for its squared residual and the constant of the Gaussian.
@@ -90,7 +93,8 @@ class Sweep(NamedTuple):
 
 def _update_entry_row(slab, precision, tile, atom, index, old, row, weight):
     """Posterior of one atom's entries over a tile, its sums and its share of the bound."""
-    q = entry_moments(slab, precision * (row + weight * old), precision * weight, atom.usage_logit, atom.rate)
+    likelihood = (precision * (row + weight * old), precision * weight)
+    q = entry_moments(slab, *likelihood, atom.usage_logit, atom.rate)
     on = tile.valid * atom.active
     if tile.excluded is not None:
         on = on * (tile.excluded != index)
@@ -103,7 +107,10 @@ def _update_entry_row(slab, precision, tile, atom, index, old, row, weight):
     variance = weight * jnp.maximum(square - mean * mean, 0)
     bound = -on * q.divergence - 0.5 * precision * variance
     sums = AtomSums(*map(jnp.sum, (probability, on * q.size, weight * square, variance, log_evidence)))
-    return bound, sums, (mean, probability, square, log_evidence)
+    codes = mean
+    if tile.uniforms is not None:
+        codes = on * draw_entry(slab, *likelihood, atom.usage_logit, atom.rate, tile.uniforms[index])
+    return bound, sums, (codes, probability, square, log_evidence)
 
 
 def _update_block(slab, precision, tile, carry, block):

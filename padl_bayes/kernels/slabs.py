@@ -131,9 +131,10 @@ def gaussian(linear, precision, rate):
 
 
 def draw_gaussian(linear, precision, rate, uniforms):
-    """Draw from the normal of `gaussian`."""
+    """Draw from the normal of `gaussian`; of the other sign if ``linear`` is."""
     total = precision + rate
-    return linear / total + ndtri(uniforms[1]) * jax.lax.rsqrt(total)
+    magnitude = jnp.abs(linear) / total + ndtri(uniforms[1]) * jax.lax.rsqrt(total)
+    return jnp.where(linear < 0, -magnitude, magnitude)
 
 
 def half_normal(linear, precision, rate):
@@ -190,3 +191,9 @@ def entry_moments(slab, linear, precision, usage_logit, rate):
     log_evidence = jax.nn.softplus(log_odds) - jax.nn.softplus(usage_logit)
     divergence = linear * mean - 0.5 * precision * square - log_evidence
     return EntryMoments(probability, mean, probability * used.size, square, log_evidence, divergence)
+
+
+def draw_entry(slab, linear, precision, usage_logit, rate, uniforms):
+    """Draw of one entry from the posterior of `entry_moments`, from three uniform numbers, on the first axis."""
+    used = uniforms[2] < jax.nn.sigmoid(usage_logit + slab.moments(linear, precision, rate).log_evidence)
+    return jnp.where(used, slab.draw(linear, precision, rate, uniforms[:2]), 0)

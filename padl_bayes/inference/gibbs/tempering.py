@@ -13,11 +13,11 @@ Neal, Statistics and Computing 6, 353-366, 1996.
 import jax
 import jax.numpy as jnp
 
+from padl_bayes.kernels.slabs import draw_entry
 from padl_bayes.kernels.uniforms import uniform_open
 
 from .probability import logit
 from .sweep import explained
-from .two_level import draw_codes
 
 LEVELS = 16
 
@@ -40,8 +40,8 @@ def _sweep_codes(key, law, z, precision, residual, codes, backwards):
         key, codes, (atom, usage_logit, rate, active) = one
         without = residual + jnp.outer(codes, atom)
         linear = precision * (without @ atom)
-        uniforms = uniform_open(key, (3 * len(linear),), linear.dtype)
-        new = jnp.where(active, draw_codes(uniforms, law, linear, precision, usage_logit, rate), 0)
+        uniforms = uniform_open(key, (3, len(linear)), linear.dtype)
+        new = jnp.where(active, draw_entry(law, linear, precision, usage_logit, rate, uniforms), 0)
         return residual + explained((codes, -new), (atom, atom)), new
 
     keys = jax.random.split(key, len(codes))

@@ -6,19 +6,11 @@ An atom is a dictionary of what belongs to it: ``dictionary`` (P,), ``usage`` an
 import jax
 import jax.numpy as jnp
 
-from padl_bayes.kernels.slabs import SLABS
+from padl_bayes.kernels.slabs import SLABS, draw_entry
 
 from .probability import draw_beta_and_gamma, logit
 from .rules import Rules
 from .shear import CodePrior, shear
-
-
-def draw_codes(uniforms, law, linear, precision, usage_logit, rate):
-    """Codes of one atom, (N,), from 3 N uniform numbers: zeros, and draws of the slab ``law`` where it is used."""
-    uniforms = uniforms.reshape(3, len(linear))
-    log_slab = law.moments(linear, precision, rate).log_evidence
-    used = uniforms[2] < jax.nn.sigmoid(usage_logit + log_slab)
-    return jnp.where(used, law.draw(linear, precision, rate, uniforms[:2]), 0)
 
 
 def _code_prior(z, law, nonnegative):
@@ -55,7 +47,8 @@ def rules(slab, nonnegative, priors, fixed, n_samples, every_code=False):
         return atom, log_odds, log_odds
 
     def draw(uniforms, linear, tau, atom, shared):
-        return draw_codes(uniforms, law, linear, tau, logit(atom["usage"]), atom["rate"]), atom
+        uniforms = uniforms.reshape(3, len(linear))
+        return draw_entry(law, linear, tau, logit(atom["usage"]), atom["rate"], uniforms), atom
 
     def draw_atom(key, codes, active, atom, shared):
         on = jnp.asarray(active, codes.dtype)
