@@ -13,7 +13,7 @@ from numpyro.infer import Trace_ELBO
 from padl_bayes.inference._guides import Known, Spec, guide_of, program_of
 
 _WINDOW = 200
-_EPOCHS = 20
+_EPOCHS = 100
 _COOLING = (1.0, 0.3, 0.1)
 
 

@@ -127,7 +127,7 @@ def fit_svi(
     learning_rate : float
         Of Adam; brought down to a tenth of it where the ELBO no longer rises.
     tol : float
-        The ELBO rises no more where its means over two successive windows (of 200 steps, or 20 epochs if that
+        The ELBO rises no more where its means over two successive windows (of 200 steps, or 100 epochs if that
         is longer) differ by less than ``tol`` standard errors of the means of epochs. The result is the mean
         of the parameters over the last window.
     num_draws : int

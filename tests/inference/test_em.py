@@ -4,12 +4,14 @@ import functools
 
 import numpy as np
 import pytest
+from jax import random
 from scipy import stats
 
 from padl_bayes.datasets import bars, pure_noise, synthetic_a
 from padl_bayes.inference.em import code_em, fit_em
+from padl_bayes.inference.noise import noise_scale_of
 from padl_bayes.inference.results import EmFit
-from tests.inference.problems import KEYS, unit_rows
+from tests.inference.problems import KEYS, problem_with, unit_rows
 from tests.oracles import spike_slab
 
 N, P, TRUE, GIVEN = 250, 16, 6, 12
@@ -96,6 +98,18 @@ def test_it_finds_the_atoms_their_number_and_the_noise(dtype):
     assert np.mean(fit.probability[~used] > 0.5) < 0.02
     error = fit.codes @ fit.dictionary - truth.clean
     assert np.sqrt(np.mean(error**2)) < 0.05
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_noise_is_estimated_last_at_all_else_that_was_found():
+    fit = fitted()
+    X, precision = data().X, fit.coding_noise_scale**-2
+    key, problem, state = problem_with(
+        X, "laplace", fit.dictionary, usage=fit.usage, rate=fit.rate, precision=precision
+    )
+    again = np.array([noise_scale_of(key, problem, state, one) for one in random.split(random.key(0), 8)])
+    assert abs(fit.noise_scale - again.mean()) < 4 * again.std(ddof=1)
+    assert abs(fit.coding_noise_scale - again.mean()) > 4 * again.std(ddof=1)
 
 
 def test_the_gaussian_slab():
@@ -239,7 +253,7 @@ def test_data_without_noise():
     # at its floor the noise no longer follows the bound, which wavers there
     assert_consistent(fit, N, P, monotone=False)
     assert recovered(fit, truth.dictionary, 0.999) == TRUE
-    assert fit.noise_scale < 1e-3
+    assert fit.noise_scale == fit.coding_noise_scale < 1e-3
 
 
 def test_a_budget_of_passes_that_does_not_suffice_is_said():

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
-_PANELS = 14
+_PANELS = 6
 _REACH = 7.0
 
 
