@@ -60,8 +60,8 @@ print("smallest log odds, by seed:", [round(float(fit.activation_log_odds_.min()
 plots.activation_log_odds(first.activation_log_odds_, title="EM, seed 0").figure
 
 # %% [markdown]
-# Turned into probabilities these are all next to 1. Taken at their word they say that another fit should find every one
-# of these atoms again. Does it?
+# Turned into probabilities these are all next to 1. It is tempting to read them as a promise that another fit finds
+# every one of these atoms again. Does it?
 #
 # ## Do the atoms come back?
 #

@@ -63,11 +63,13 @@ class PADL:
     activation_log_odds_ : ndarray, shape (n_active_,)
         "em" only: log odds that the atom is needed at all.
     noise_scale_ : float
-        Standard deviation of the noise, for "em" with codes and directions of atoms integrated out.
+        Standard deviation of the noise. For "em" with codes and directions of atoms integrated out; codes are found
+        at that of the bound, ``fit_.coding_noise_scale``.
     elbo_ : float
         "em" only: evidence lower bound in nats.
     objective_, gap_ : float
-        "map" only: PADL's objective and its duality gap relative to ``1/2 ||X||_F^2``.
+        "map" only: PADL's objective, and the duality gap of the codes for this dictionary, relative to
+        ``1/2 ||X||_F^2``.
     history_ : dict of ndarray
         Trace of the run.
     n_iter_ : int
@@ -303,8 +305,9 @@ class PADL:
     def score(self, X, y=None, *, mask=None):
         """Mean log predictive density of a sample, in nats.
 
-        Its codes are integrated out by the variational lower bound ("em"), or set to their mode ("map"), so that the
-        figure is a lower bound of the former and no density of the latter: compare fits of one method with it.
+        Its codes are integrated out by the variational lower bound ("em", at the noise where it is largest), or set to
+        their mode ("map"), so that the figure is a lower bound of the former and no density of the latter: compare fits
+        of one method with it.
         """
         X, mask = self._check_samples(X, mask)
         if hasattr(self.fit_, "elbo"):

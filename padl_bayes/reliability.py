@@ -176,8 +176,8 @@ def reappearance(atoms, others, *, threshold=0.95, flip=True):
         Atoms of any norm, a fitted `PADL`, or a result with an attribute ``dictionary``.
     others : sequence of array_like or fits
         Independent fits: of other seeds, or of other data. With one true dictionary in the list the shares are 1 for
-        atoms that are true and 0 for others; with the active atoms of posterior draws they are posterior
-        probabilities that there is such an atom.
+        atoms that are paired with a true one and 0 for others; with the active atoms of posterior draws they are
+        posterior probabilities that there is such an atom.
     threshold : float
         Absolute cosine to exceed, in [0, 1].
     flip : bool

@@ -1,5 +1,6 @@
 """The instruments of the benchmarks of posteriors, on laws whose answer is known."""
 
+import importlib
 from types import SimpleNamespace
 
 import jax
@@ -9,7 +10,15 @@ import pytest
 from scipy.integrate import quad
 
 from benchmarks import coverage
+from benchmarks.__main__ import present
 from benchmarks._posterior import convergence, stopwatch
+
+
+@pytest.mark.parametrize("name", present())
+def test_every_benchmark_can_be_run_by_its_name(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        importlib.import_module(f"benchmarks.{name}").main(["--help"])
+    assert "--quick" in capsys.readouterr().out
 
 
 def test_convergence_tells_chains_that_agree_from_chains_that_do_not():

@@ -35,7 +35,7 @@ class Row(NamedTuple):
     num_active : float
         Mean number of active atoms.
     num_active_interval : tuple of float, or None
-        Central interval of the largest level; None for engines that hold the number of atoms.
+        Central interval of the largest level; None for point estimates and for engines that hold the number of atoms.
     atoms_recovered : float or None
         True atoms matched with an absolute cosine above 0.95, averaged over the draws.
     effective_codes : float

@@ -66,7 +66,7 @@ def climb(key, task, params, report):
             return (before.mean_shared, before.mean_local), np.concatenate(trace), False, status
         if n_steps < length:
             break
-        # an epoch visits all samples, so that which of them a batch holds adds no noise to its mean
+        # an epoch visits all samples, but for what batches leave over: which of them a batch holds adds no noise
         fresh = [*fresh[-1:], elbo.reshape(-1, per_epoch).mean(1)]
         if len(fresh) == 2 and _rise(*fresh) < task.tol:
             stage, fresh = stage + 1, []

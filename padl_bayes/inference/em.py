@@ -226,7 +226,7 @@ def fit_em(
     mask : array_like of bool, shape (N, P), optional
         True where ``X`` was observed; entries elsewhere are ignored and may be NaN.
     max_iter : int
-        Budget of passes over the data, moves included.
+        Budget of passes over the data, moves included; the last estimate of the noise is not.
     tol : float
         Passes end when the bound rises by less, in nats per observed entry and pass.
     random_state : int
@@ -284,7 +284,7 @@ def code_em(X, fit, *, mask=None):
     -------
     Coded
         NumPy arrays, samples first: E r, P(used), E r^2 (N, K_active), and each sample's share (N,) of the evidence
-        lower bound, a lower bound of its log predictive density.
+        lower bound, a lower bound of its log predictive density, both at ``fit.coding_noise_scale``.
     """
     n_samples, n_active = len(X), len(fit.dictionary)
     dtype = X.dtype

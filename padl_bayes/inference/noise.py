@@ -2,8 +2,8 @@
 
 Mean field takes the codes of a sample to be independent given the data. Where many atoms are used at once they are not,
 its variances are too small to explain the residuals, and the noise comes out too large. Codes drawn from their exact
-conditionals (Gibbs sweeps over the atoms) have no such bias. That the dictionary was fitted to the data makes residuals
-too small instead: integrating each direction by Laplace's method, as the evidence does, adds
+conditionals (Gibbs sweeps over the atoms) do not have that bias. That the dictionary was fitted to the data makes
+residuals too small instead: integrating each direction by Laplace's method, as the evidence does, adds
 ``(P - 1) E / (tau E + P / e)`` to their expected energy, E the energy of the atom's codes.
 """
 
@@ -59,7 +59,7 @@ def _run_sweeps(slab, problem, state, key, cap):
 
 
 def noise_scale_of(slab, problem, state, key):
-    """Noise scale that maximises the likelihood with codes and directions integrated out.
+    """Noise scale that maximises the likelihood with codes and directions integrated out, but for Monte Carlo error.
 
     After `SWEEPS` for warm-up they go on until the means of two successive `SWEEPS` differ by less than a quarter of
     the standard error that so many observations allow, or by less than `TOLERANCE`, but no more than `MOST_CHUNKS`

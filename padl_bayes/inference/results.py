@@ -67,7 +67,7 @@ class EmFit(NamedTuple):
     n_atoms: int
     """Upper bound that was given."""
     history: dict
-    """Per pass: ``elbo``, ``noise_scale``, ``n_active`` (float arrays) and ``stage`` (strings)."""
+    """Per pass: ``elbo``, ``noise_scale`` (of the bound), ``n_active`` and ``stage`` (strings)."""
     n_iter: int
     """Passes over the data, moves included."""
     converged: bool

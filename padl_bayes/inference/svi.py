@@ -100,7 +100,8 @@ def fit_svi(
     The models are those of `sample_nuts`: the l1 + l_inf slab with every atom active, or plain Laplace codes.
     Given the globals, samples are independent, in the model and in the guide, so a step may look at a batch of
     them: its ELBO and gradient are unbiased. The guide covers one of the posterior's equivalent modes: expect
-    an ELBO below the log evidence by log(2^K K!) for that alone, and intervals that are too narrow.
+    an ELBO below the log evidence by log(2^K K!) for that alone (log K! where codes have one sign), and intervals
+    too narrow where the law is not normal.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def fit_svi(
         Of Adam; brought down to a tenth of it where the ELBO no longer rises.
     tol : float
         The ELBO rises no more where its means over two successive windows (of 200 steps, or 100 epochs if that
-        is longer) differ by less than ``tol`` standard errors of the means of epochs. The result is the mean
+        is longer) rise by less than ``tol`` standard errors of the means of epochs. The result is the mean
         of the parameters over the last window.
     num_draws : int
         Draws of the fitted guide.
