@@ -67,7 +67,7 @@ def test_draws_of_the_factors_of_a_single_atom_are_those_of_its_exact_posterior(
     probability = slab[:, 0] / (spike + slab[:, 0])
     mean, square = (slab[:, 1:] / (spike + slab[:, 0])[:, None]).T
     fit = SimpleNamespace(
-        dictionary=np.eye(2)[:1], codes=mean[:, None], noise_scale=noise, rate=np.array([rate]),
+        dictionary=np.eye(2)[:1], codes=mean[:, None], coding_noise_scale=noise, rate=np.array([rate]),
         probability=probability[:, None], slab="bernoulli_laplace", nonnegative=False,
     )  # fmt: skip
     X = np.column_stack([seen, np.full(3, 7.0)])

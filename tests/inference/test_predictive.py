@@ -173,7 +173,7 @@ def test_estimates_lie_above_the_evidence_lower_bound():
     X, (dictionary, usage, rate, noise), options = problem("laplace", 2, 0.1, 0.95)
     blank = EmFit(**dict.fromkeys(EmFit._fields))
     fit = blank._replace(
-        dictionary=dictionary, usage=usage, rate=rate, noise_scale=noise, data_scale=X.std(), **options
+        dictionary=dictionary, usage=usage, rate=rate, coding_noise_scale=noise, data_scale=X.std(), **options
     )
     bound = code_em(X, fit).bound
     done = log_predictive(X, dictionary, usage, rate, noise, n_draws=DRAWS)
