@@ -15,19 +15,11 @@ def unit_atoms(rng, n_atoms, n_features):
 
 
 def em_of(dictionary, usage, rate, noise_scale, slab="bernoulli_gaussian"):
-    blank = dict(
-        coding_noise_scale=noise_scale,
-        codes=None,
-        probability=None,
-        code_sd=None,
-        activation_rate=0.5,
-        elbo=0.0,
-        evidence=0.0,
-    )
+    blank = dict(codes=None, probability=None, code_sd=None, activation_rate=0.5, elbo=0.0, evidence=0.0)
     return EmFit(
         dictionary=dictionary, usage=usage, rate=rate, noise_scale=noise_scale, slab=slab, nonnegative=False,
         activation_log_odds=np.linspace(1, 3, len(usage)), n_atoms=len(usage), data_scale=1.0, history={}, n_iter=1,
-        converged=True, status="converged", wall_time=2.0, **blank,
+        converged=True, status="converged", wall_time=2.0, coding_noise_scale=noise_scale, **blank,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import logsumexp
+from scipy.special import softmax
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 _PANELS = 6
@@ -28,20 +28,17 @@ def _prior_nodes(slab, usage, rate):
 
 
 def expectations(slab, X, mask, dictionary, usage, rate, precision):
-    """Log evidence (sum over samples) and the posterior means of the squared residual and of each atom's energy."""
+    """Posterior means of the squared residual and of each atom's energy, summed over samples."""
     (r1, w1), (r2, w2) = (_prior_nodes(slab, *one) for one in zip(usage, rate, strict=True))
     codes = np.stack([np.repeat(r1, len(r2)), np.tile(r2, len(r1))], axis=1)
     log_prior = (w1[:, None] + w2[None, :]).ravel()
-    evidence, missed, energy = 0.0, 0.0, np.zeros(2)
+    missed, energy = 0.0, np.zeros(2)
     for x, seen in zip(X, mask, strict=True):
         square = np.sum((x[seen] - codes @ dictionary[:, seen]) ** 2, axis=1)
-        log_joint = log_prior - precision * square / 2 + seen.sum() / 2 * math.log(precision / (2 * math.pi))
-        log_evidence = logsumexp(log_joint)
-        weight = np.exp(log_joint - log_evidence)
-        evidence += log_evidence
+        weight = softmax(log_prior - precision * square / 2)
         missed += weight @ square
         energy += np.sum(dictionary[:, seen] ** 2, axis=1) * (weight @ codes**2)
-    return evidence, missed, energy
+    return missed, energy
 
 
 def best_precision(slab, X, mask, dictionary, usage, rate):
@@ -50,7 +47,7 @@ def best_precision(slab, X, mask, dictionary, usage, rate):
 
     def slope(log_precision):
         precision = math.exp(log_precision)
-        _, missed, energy = expectations(slab, X, mask, dictionary, usage, rate, precision)
+        missed, energy = expectations(slab, X, mask, dictionary, usage, rate, precision)
         direction = (n_features - 1) * np.sum(energy / (precision * energy + n_features / math.e))
         return mask.sum() / precision - missed - direction
 
