@@ -45,7 +45,7 @@ def as_float64(values):
 
 @BOTH
 @ALL
-def test_evidence_and_moments_of_a_slab(kind, dtype):
+def test_evidence_and_moments_of_a_slab(kind, dtype, figure):
     at = grid(dtype)
     found = jax.jit(SLABS[KEYS[kind]].moments)(*(jnp.asarray(v, dtype) for v in at))
     assert all(a.dtype == dtype for a in found)
@@ -55,6 +55,12 @@ def test_evidence_and_moments_of_a_slab(kind, dtype):
     log_mass = spike_slab.slab_nodes(kind, *at).log_mass
     eps = np.finfo(dtype).eps
     np.testing.assert_array_less(np.abs(log_evidence - log_mass), 8 * eps * magnitude(*at, log_mass))
+    relative = np.abs(mean - true_mean) / np.sqrt(true_square)
+    figure(f"EM moments against quadrature, E r, relative, {np.dtype(dtype)}", relative.max())
+    figure(
+        f"EM moments against quadrature, E r^2, relative, {np.dtype(dtype)}",
+        np.abs(square / true_square - 1).max(),
+    )
     np.testing.assert_array_less(np.abs(mean - true_mean), 16 * eps * np.sqrt(true_square))
     np.testing.assert_array_less(np.abs(square / true_square - 1), CANCELLED[dtype] * eps)
     rounding = 16 if kind in ("laplace", "exponential") else CANCELLED[dtype]

@@ -22,8 +22,8 @@ class Gibbs(MCMCKernel):
     """Gibbs sampler for exactly the program `padl_bayes.models.padl`, for `numpyro.infer.MCMC`.
 
     An atom's activation is decided with its codes (and envelope) integrated out; codes are drawn exactly, its direction
-    from its von Mises-Fisher conditional; births along residuals and deaths change the number of atoms; where every
-    sample uses every atom, pairs of atoms are sheared. Run as
+    from its von Mises-Fisher conditional; births along residuals and deaths change the number of atoms, and splits and
+    merges; pairs of atoms exchange samples, or, where every sample uses every atom, are sheared. Run as
     ``MCMC(Gibbs(64), num_warmup=..., num_samples=..., num_chains=4).run(key, X)``; ``mask=`` may follow ``X``.
 
     Parameters
@@ -38,7 +38,7 @@ class Gibbs(MCMCKernel):
     hyperpriors : Hyperpriors, optional
         Default: `hyperpriors_from` the data.
     n_moves : int
-        Births or deaths, and splits or merges, tried in a sweep.
+        Births or deaths, splits or merges, and pairs of atoms that exchange samples, tried in a sweep.
     temper_every : int
         Every so many sweeps, all codes of a sample are proposed anew by a tempered transition, which costs about as
         much as twenty sweeps; 0: never. Two-level slabs only.

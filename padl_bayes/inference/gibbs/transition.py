@@ -15,6 +15,7 @@ from padl_bayes.models import Hyperpriors, padl
 
 from . import birth_death, enveloped, split_merge, two_level
 from .annealing import bonus, prune
+from .exchange import exchange
 from .probability import logit
 from .start import scattered_start
 from .sweep import draw_activation_rate, draw_noise_scale, residual_of, sweep_atoms
@@ -117,11 +118,16 @@ def _rules(config, data):
     return rules._replace(flip=_flip_as_given, n_flip=0) if config.settled else rules
 
 
+def _law_of(config):
+    """Law of a code under a two-level slab, or None."""
+    return SLABS.get((config.slab, config.nonnegative))
+
+
 def _move(config, key, rules, spare, residual, z):
     """Try births, deaths, splits and merges, each with two spare atoms; also the share that was accepted."""
     proposal = birth_death.make_proposal(residual.shape[1])
     two_sided = not config.nonnegative
-    law = SLABS.get((config.slab, config.nonnegative))
+    law = _law_of(config)
     spare = jax.tree.map(lambda a: a.reshape(config.n_moves, 2, *a.shape[1:]), spare)
     (n_samples, n_features), dtype = residual.shape, residual.dtype
     moves = [(birth_death.birth_death, birth_death.uniforms_of(rules, n_samples, config.n_atoms))]
@@ -148,15 +154,28 @@ def _move(config, key, rules, spare, residual, z):
     return residual, z, jnp.mean(accepted.astype(dtype))
 
 
+def _exchange(config, key, annealed, residual, z):
+    """Samples go from one atom to another, where there are supports to be caught in, but for annealed sweeps.
+
+    There, copies are what true atoms that have not been found yet are made from.
+    """
+    law = _law_of(config)
+    if law is None or config.every_code or not config.n_moves:
+        return residual, z
+    return jax.lax.cond(
+        annealed, lambda at: at, lambda at: exchange(key, law, config.n_moves, *at), (residual, z)
+    )
+
+
 def _temper(config, key, due, residual, z):
     """Tempered transition of all codes, where it is due and there are supports to be caught in."""
-    law = SLABS.get((config.slab, config.nonnegative))
+    law = _law_of(config)
     if law is None or config.every_code or not config.temper_every:
         return residual, z
     return jax.lax.cond(due, lambda at: temper_codes(key, law, *at)[:2], lambda at: at, (residual, z))
 
 
-def _transition(config, data, state, due, collapsed):
+def _transition(config, data, state, due, collapsed, annealed):
     """Missing entries, all atoms, moves on their number, codes, shared rates, rate of activation, noise scale.
 
     Parameters
@@ -169,6 +188,8 @@ def _transition(config, data, state, due, collapsed):
         Whether codes are tempered, too.
     collapsed : bool
         Whether envelopes are drawn with the codes integrated out.
+    annealed : bool
+        Whether active atoms come cheap.
 
     Returns
     -------
@@ -176,7 +197,7 @@ def _transition(config, data, state, due, collapsed):
     """
     X, mask, priors, fixed, _ = data
     rules = _rules(config, data)
-    key, *keys = jax.random.split(state.rng_key, 8)
+    key, *keys = jax.random.split(state.rng_key, 9)
     z = prune(data.n_anneal, state.i, state.z | fixed)
     z["activation_log_odds"] = logit(z["activation_rate"]) + bonus(data.n_anneal, state.i, X)
     z["collapsed"] = collapsed
@@ -185,6 +206,7 @@ def _transition(config, data, state, due, collapsed):
     share = jnp.zeros((), X.dtype)
     if config.n_moves:
         residual, z, share = _move(config, keys[2], rules, spare, residual, z)
+    residual, z = _exchange(config, keys[7], annealed, residual, z)
     residual, z = _temper(config, keys[6], due, residual, z)
     z = rules.draw_shared(keys[3], z)
     z = draw_activation_rate(keys[4], priors, fixed, z)
@@ -212,5 +234,5 @@ def transition(config, data, states):
     due = i % max(config.temper_every, 1) == 0
     # Beside the flips, which are collapsed too, it costs little.
     collapsed = i % (COLLAPSE_EVERY if config.settled else 1) == 0
-    one = partial(_transition, config, data, due=due, collapsed=collapsed)
+    one = partial(_transition, config, data, due=due, collapsed=collapsed, annealed=i <= data.n_anneal)
     return one(states) if is_prng_key(states.rng_key) else jax.vmap(one)(states)
