@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from padl_bayes.inference.gibbs import Gibbs, birth_death, enveloped, exchange, split_merge, tempering
+from padl_bayes.inference.gibbs import Gibbs, birth_death, enveloped, split_merge, tempering
 from tests.inference.planted import learning_while_off, wrong_noise_power
 from tests.inference.prior_simulation import PRIORS, K, N, P, after_rounds, prior_draws, z_scores
 
@@ -65,11 +65,6 @@ def _everything_accepted(monkeypatch):
     monkeypatch.setattr(tempering, "_work", lambda precision, residual: jnp.zeros_like(residual[:, 0]))
 
 
-def _exchange_blind_to_usage(monkeypatch):
-    """Which of two atoms a sample uses chosen by its evidence alone."""
-    monkeypatch.setattr(exchange, "logit", jnp.zeros_like)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "slab"),
@@ -80,7 +75,6 @@ def _exchange_blind_to_usage(monkeypatch):
         (_wrong_split_density, "bernoulli_gaussian"),
         (_wrong_envelope_weight, "l1linf"),
         (_everything_accepted, "bernoulli_laplace"),
-        (_exchange_blind_to_usage, "bernoulli_gaussian"),
     ],
 )
 def test_a_wrong_conditional_is_found(plant, slab, monkeypatch):
