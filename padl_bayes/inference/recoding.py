@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..kernels.code_sweep import Tile, residual_of, sweep_tile
+from ..kernels import sweep_tile
+from ..kernels.code_sweep import Tile, residual_of
 from ..kernels.slabs import SLABS
 
 COOLING_STEPS = 12

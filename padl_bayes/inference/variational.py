@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..distributions.sphere import log_uniform_density
-from ..kernels.code_sweep import BLOCK, Atoms, AtomSums, Tile, residual_of, sweep_tile
+from ..kernels import sweep_tiles
+from ..kernels.code_sweep import BLOCK, Atoms, AtomSums, Tile, residual_of
 from ..kernels.slabs import SLABS
 from .dictionary import update_dictionary, update_dictionary_masked
 
@@ -213,16 +214,11 @@ def sweep(slab, problem, state, residual):
     sums : AtomSums
     """
 
-    def one(inputs):
-        residual, codes, valid, observed = inputs
-        done = sweep_tile(SLABS[slab], residual, codes, state.atoms, state.precision, Tile(valid, observed))
-        square = None if observed is None else done.square
-        return done.codes, square, jnp.sum(done.residual**2), jnp.sum(done.bound), done.sums
-
-    codes, square, energy, bound, sums = jax.lax.map(
-        one, (residual, state.codes, problem.valid, problem.observed)
-    )
-    return codes, square, jnp.sum(energy), jnp.sum(bound), jax.tree.map(partial(jnp.sum, axis=0), sums)
+    tile = Tile(problem.valid, problem.observed)
+    entries = problem.observed is not None
+    done = sweep_tiles(SLABS[slab], residual, state.codes, state.atoms, state.precision, tile, entries=entries)
+    sums = jax.tree.map(partial(jnp.sum, axis=0), done.sums)
+    return done.codes, done.square, jnp.sum(done.residual**2), jnp.sum(done.bound), sums
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,1 +1,63 @@
-"""The hot step: `reference` is the plain-JAX truth that every fast version must agree with."""
+"""The hot step: `reference` and `code_sweep` are the plain-JAX truth that every fast version must agree with.
+
+What is called from here is the fastest there is for the platform, dtype and rule at hand.
+"""
+
+from functools import partial
+
+import jax
+
+from . import cpu
+from .code_sweep import Sweep
+from .code_sweep import sweep_tile as _reference
+
+
+def _by_reference(slab, entries, residual, codes, atoms, precision, tile):
+    def one(inputs):
+        residual, codes, tile = inputs
+        done = _reference(slab, residual, codes, atoms, precision, tile)
+        return done if entries else done._replace(probability=None, square=None, log_evidence=None)
+
+    return jax.lax.map(one, (residual, codes, tile))
+
+
+def _by_kernel(slab, entries, residual, codes, atoms, precision, tile):
+    return cpu.sweep_tiles(slab, residual, codes, atoms, precision, tile, entries=entries)
+
+
+def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) -> Sweep:
+    """Update every code of all tiles once, in the order of the atoms.
+
+    Parameters
+    ----------
+    slab : Slab
+        One of `padl_bayes.kernels.slabs.SLABS`.
+    residual : array, shape (tiles, P, n)
+        ``x - dictionary.T @ codes``, zero where unobserved.
+    codes : array, shape (tiles, K, n)
+        Posterior means; K must be a multiple of `code_sweep.BLOCK`.
+    atoms : Atoms
+    precision : scalar
+        Noise precision.
+    tile : Tile
+        With a leading axis of tiles.
+    entries : bool
+        Whether what is known of each entry is returned; if not, it is None.
+
+    Returns
+    -------
+    Sweep
+        With a leading axis of tiles.
+    """
+    arguments = residual, codes, atoms, precision, tile
+    reference = partial(_by_reference, slab, entries)
+    if not cpu.can_sweep(residual.dtype, tile):
+        return reference(*arguments)
+    return jax.lax.platform_dependent(*arguments, cpu=partial(_by_kernel, slab, entries), default=reference)
+
+
+def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
+    """`sweep_tiles` of one tile, without its axis."""
+    one = jax.tree.map(lambda a: a[None], (residual, codes, tile))
+    done = sweep_tiles(slab, *one[:2], atoms, precision, one[2])
+    return jax.tree.map(lambda a: a[0], done)

@@ -1,0 +1,252 @@
+// Vectors of 64 bytes and the special functions of a code's posterior, as padl_bayes/kernels/special.py states them.
+//
+// Plain GCC vector types: the compiler turns them into whatever the instruction set has. NaN in, NaN out: comparisons
+// are written so that a NaN fails them and stays.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace padl {
+
+constexpr int kBytes = 64;
+
+template <typename T>
+struct VectorOf;
+template <>
+struct VectorOf<double> {
+  typedef double type __attribute__((vector_size(kBytes)));
+  typedef int64_t bits __attribute__((vector_size(kBytes)));
+};
+template <>
+struct VectorOf<float> {
+  typedef float type __attribute__((vector_size(kBytes)));
+  typedef int32_t bits __attribute__((vector_size(kBytes)));
+};
+
+template <typename T>
+using Vec = typename VectorOf<T>::type;
+template <typename T>
+using Bits = typename VectorOf<T>::bits;
+template <typename T>
+constexpr int kLanes = kBytes / sizeof(T);
+
+#define PADL_INLINE inline __attribute__((always_inline))
+
+template <typename T>
+PADL_INLINE Vec<T> all(T value) {
+  return Vec<T>{} + value;
+}
+
+template <typename T>
+PADL_INLINE Vec<T> load(const T* from) {
+  Vec<T> v;
+  std::memcpy(&v, from, kBytes);
+  return v;
+}
+
+template <typename T>
+PADL_INLINE void store(T* to, Vec<T> v) {
+  std::memcpy(to, &v, kBytes);
+}
+
+template <typename T>
+PADL_INLINE Vec<T> magnitude(Vec<T> x) {
+  constexpr auto mask = sizeof(T) == 8 ? INT64_MAX : static_cast<int64_t>(INT32_MAX);
+  return (Vec<T>)((Bits<T>)x & static_cast<std::conditional_t<sizeof(T) == 8, int64_t, int32_t>>(mask));
+}
+
+PADL_INLINE double root(double x) { return std::sqrt(x); }
+PADL_INLINE float root(float x) { return std::sqrt(x); }
+
+template <typename V, typename = decltype(V{}[0])>
+PADL_INLINE V root(V x) {
+  using T = std::remove_reference_t<decltype(x[0])>;
+  V y;
+  for (int i = 0; i < kLanes<T>; ++i) y[i] = std::sqrt(x[i]);
+  return y;
+}
+
+template <typename T>
+PADL_INLINE bool any(Bits<T> mask) {
+  Bits<T> zero{};
+  return std::memcmp(&mask, &zero, kBytes) != 0;
+}
+
+// c[0] + c[1] y + ...; four interleaved chains, as one alone would wait for itself.
+template <typename T, int n>
+PADL_INLINE Vec<T> polynomial(const T (&c)[n], Vec<T> y) {
+  constexpr int top = (n + 3) / 4 - 1;
+  const Vec<T> y2 = y * y, y4 = y2 * y2;
+  Vec<T> part[4];
+  for (int j = 0; j < 4; ++j) {
+    part[j] = all<T>(4 * top + j < n ? c[4 * top + j < n ? 4 * top + j : 0] : T(0));
+    for (int i = top - 1; i >= 0; --i) part[j] = part[j] * y4 + c[4 * i + j];
+  }
+  return (part[0] + part[1] * y) + y2 * (part[2] + part[3] * y);
+}
+
+// exp(x) for x <= 0; zero below what is a normal number.
+PADL_INLINE Vec<double> exp_nonpositive(Vec<double> x) {
+  constexpr double taylor[] = {1.0,          1.0,          1.0 / 2,       1.0 / 6,        1.0 / 24,
+                               1.0 / 120,    1.0 / 720,    1.0 / 5040,    1.0 / 40320,    1.0 / 362880,
+                               1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
+  constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
+  const auto gone = x < -708.0;
+  x = gone ? all<double>(-708.0) : x;
+  const Vec<double> shifted = x * 1.4426950408889634 + magic;
+  const Vec<double> n = shifted - magic;
+  const Vec<double> r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+  const Bits<double> power = ((Bits<double>)shifted << 52) + (int64_t{1023} << 52);
+  const Vec<double> y = polynomial(taylor, r) * (Vec<double>)power;
+  return gone ? Vec<double>{} : y;
+}
+
+PADL_INLINE Vec<float> exp_nonpositive(Vec<float> x) {
+  constexpr float taylor[] = {1.0f,       1.0f,       1.0f / 2,    1.0f / 6,
+                              1.0f / 24, 1.0f / 120, 1.0f / 720, 1.0f / 5040};
+  constexpr float magic = 12582912.0f;  // 1.5 * 2^23
+  const auto gone = x < -87.0f;
+  x = gone ? all<float>(-87.0f) : x;
+  const Vec<float> shifted = x * 1.44269504f + magic;
+  const Vec<float> n = shifted - magic;
+  const Vec<float> r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  const Bits<float> power = ((Bits<float>)shifted << 23) + (int32_t{127} << 23);
+  const Vec<float> y = polynomial(taylor, r) * (Vec<float>)power;
+  return gone ? Vec<float>{} : y;
+}
+
+// Mantissa in [sqrt(1/2), sqrt(2)) less one, and exponent, of a positive normal number.
+PADL_INLINE void split(Vec<double> x, Vec<double>* f, Vec<double>* e) {
+  constexpr int64_t half = 0x3fe6a09e667f3bcdLL;  // sqrt(1/2)
+  const Bits<double> shifted = (Bits<double>)x - half;
+  const Bits<double> exponent = shifted >> 52;
+  *f = (Vec<double>)((Bits<double>)x - (exponent << 52)) - 1.0;
+  // Small integers to floating point without a conversion, which only some instruction sets have.
+  *e = (Vec<double>)((exponent + (int64_t{1} << 51)) ^ 0x4330000000000000LL) - 6755399441055744.0;
+}
+
+PADL_INLINE void split(Vec<float> x, Vec<float>* f, Vec<float>* e) {
+  constexpr int32_t half = 0x3f3504f3;
+  const Bits<float> shifted = (Bits<float>)x - half;
+  const Bits<float> exponent = shifted >> 23;
+  *f = (Vec<float>)((Bits<float>)x - (exponent << 23)) - 1.0f;
+  *e = __builtin_convertvector(exponent, Vec<float>);
+}
+
+// log(x) for positive normal x, by the series of atanh (fdlibm's coefficients in double precision).
+PADL_INLINE Vec<double> log_positive(Vec<double> x) {
+  constexpr double lg[] = {6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
+                           2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
+                           1.479819860511658591e-01};
+  Vec<double> f, e;
+  split(x, &f, &e);
+  const Vec<double> s = f / (2.0 + f), z = s * s, square = 0.5 * f * f;
+  const Vec<double> rest = z * polynomial(lg, z);
+  const Vec<double> y =
+      e * 6.93147180369123816490e-01 - ((square - (s * (square + rest) + e * 1.90821492927058770002e-10)) - f);
+  return x > 0.0 ? y : (x == 0.0 ? all<double>(-INFINITY) : all<double>(NAN));
+}
+
+PADL_INLINE Vec<float> log_positive(Vec<float> x) {
+  constexpr float lg[] = {0.66666662693f, 0.40000972152f, 0.28498786688f, 0.24279078841f};
+  Vec<float> f, e;
+  split(x, &f, &e);
+  const Vec<float> s = f / (2.0f + f), z = s * s, square = 0.5f * f * f;
+  const Vec<float> rest = z * polynomial(lg, z);
+  const Vec<float> y = e * 0.693359375f - ((square - (s * (square + rest) + e * -2.12194440e-4f)) - f);
+  return x > 0.0f ? y : (x == 0.0f ? all<float>(-INFINITY) : all<float>(NAN));
+}
+
+template <typename T>
+struct Mills;
+template <>
+struct Mills<double> {
+  static constexpr double far = 80;
+  static constexpr double c[] = {
+      1.1280357224473554,     -0.06205637998113664,  -0.1921037481908368,    0.19293246887911109,
+      -0.06107108420315128,   -0.030769392022997506, 0.03242420504356223,    -0.00112908610284387,
+      -0.010605538940574545,  0.003292660404003658,  0.0027520370279867645,  -0.0016937124911848415,
+      -0.0005603819416286118, 0.0006389950410902055, 6.873377055885264e-05,  -0.0002024075780336588,
+      9.234113052910978e-06,  5.525654318157617e-05, -1.032293888708473e-05, -1.2681714651519663e-05,
+      4.6718560053138635e-06, 2.2045177064932826e-06, -1.6262766448395132e-06, -1.7927174713778942e-07,
+      4.7284123911067336e-07, -4.211793183778679e-08, -1.111987977280818e-07, 1.7701312705661022e-08,
+      1.8605340394058275e-08, -2.2073114055141977e-09, -1.6131473672760651e-09};
+};
+template <>
+struct Mills<float> {
+  static constexpr float far = 16;
+  static constexpr float c[] = {
+      1.12803572265265f,     -0.06205644416040681f, -0.19210377425371686f,  0.19293492300442597f,
+      -0.06107054346583519f, -0.030796765862064812f, 0.03241996059605093f,  -0.000992646412713931f,
+      -0.010589399143541222f, 0.002935304172975804f, 0.00271973055241062f,  -0.0011689276948074984f,
+      -0.0005276980870438587f, 0.00020228023533920293f, 5.828176259335638e-05f};
+};
+
+constexpr double kRootTwoOverPi = 0.79788456080286535588;
+
+// Means and mean squares on the positive axis of the laws exp(-u r - r^2 / 2) for some u >= 0.
+template <typename T, int n>
+PADL_INLINE void positive_axis(const Vec<T> (&u)[n], Vec<T> (&mean)[n], Vec<T> (&square)[n]) {
+  Vec<T> all_of_them = all<T>(1);
+  Bits<T> far{};
+  for (int i = 0; i < n; ++i) {
+    all_of_them *= (u[i] + T(4)) * (u[i] + T(1));
+    far |= u[i] > Mills<T>::far;
+  }
+  // One division in place of two for each, as long as the product is finite.
+  const Vec<T> inverse = T(1) / all_of_them;
+  for (int i = 0; i < n; ++i) {
+    Vec<T> mine = inverse;
+    for (int j = 0; j < n; ++j)
+      if (j != i) mine *= (u[j] + T(4)) * (u[j] + T(1));
+    const Vec<T> y = (u[i] - T(4)) * (u[i] + T(1)) * mine;
+    mean[i] = polynomial(Mills<T>::c, y) * (u[i] + T(4)) * mine;
+    square[i] = T(1) - u[i] * mean[i];
+  }
+  if (__builtin_expect(any<T>(far), 0)) {
+    for (int i = 0; i < n; ++i) {
+      mean[i] = polynomial(Mills<T>::c, (u[i] - T(4)) / (u[i] + T(4))) / (u[i] + T(1));
+      const Vec<T> least = u[i] < T(1) ? all<T>(1) : u[i];
+      const Vec<T> tail = T(2) * mean[i] / (u[i] + T(3) / (u[i] + T(4) / (u[i] + T(5) / least)));
+      square[i] = u[i] > Mills<T>::far ? tail : T(1) - u[i] * mean[i];
+    }
+  }
+}
+
+// What a normal has on the positive axis: sqrt(2 / pi) times the integral of exp(-u r - r^2 / 2) is mass exp(scale).
+template <typename T>
+struct Tail {
+  Vec<T> scale, damped, mass, mean, square;  // damped = exp(-scale)
+};
+
+// From the moments at x = |u| to those at u.
+template <typename T>
+PADL_INLINE Tail<T> reflect(Vec<T> u, Vec<T> x, Vec<T> mean, Vec<T> square) {
+  Tail<T> out{Vec<T>{}, all<T>(1), T(kRootTwoOverPi) / (x + mean), mean, square};
+  const auto negative = u < T(0);
+  if (any<T>(negative)) {
+    const Vec<T> scale = negative ? T(0.5) * x * x : Vec<T>{};
+    const Vec<T> damped = exp_nonpositive(-scale);
+    const Vec<T> reflected = T(2) - damped * out.mass;
+    const Vec<T> inside = x + T(kRootTwoOverPi) * damped / reflected;
+    out.scale = scale;
+    out.damped = damped;
+    out.mass = negative ? reflected : out.mass;
+    out.square = negative ? T(1) + x * inside : out.square;
+    out.mean = negative ? inside : out.mean;
+  }
+  return out;
+}
+
+template <typename T>
+PADL_INLINE Tail<T> upper_tail(Vec<T> u) {
+  Vec<T> x[1] = {magnitude<T>(u)}, mean[1], square[1];
+  positive_axis<T>(x, mean, square);
+  return reflect<T>(u, x[0], mean[0], square[0]);
+}
+
+}  // namespace padl

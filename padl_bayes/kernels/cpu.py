@@ -1,0 +1,106 @@
+"""The C++ kernels of ``csrc``: found, loaded and registered with JAX when first asked for.
+
+Where that fails, for whatever reason, the plain-JAX reference does the work. ``PADL_BAYES_KERNELS=off`` does without
+them; ``PADL_BAYES_KERNELS=x86-64-v2`` (or v3, v4) picks a level of instruction sets.
+"""
+
+import ctypes
+import functools
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .code_sweep import AtomSums, Sweep
+from .slabs import SLABS
+
+VARIABLE = "PADL_BAYES_KERNELS"
+FOLDER = Path(__file__).parent / "lib"
+# What each level adds, by the names that Linux has for it; best first.
+LEVELS = {
+    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"},
+    "x86-64-v2": {"cx16", "popcnt", "sse4_1", "sse4_2", "ssse3"},
+}
+SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+HANDLERS = ("code_sweep",)
+
+
+def _processor_flags():
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()
+
+
+def best_level(flags):
+    """Name of the highest level that a processor with these flags has, or None."""
+    needed, best = set(), None
+    for level, added in reversed(LEVELS.items()):
+        needed |= added
+        if not needed <= flags:
+            break
+        best = level
+    return best
+
+
+def _target(kernel, dtype, chosen):
+    """Name under which JAX knows a handler."""
+    return f"padl_{kernel}_{SUFFIX[np.dtype(dtype)]}_{chosen}"
+
+
+@functools.cache
+def level():
+    """Level of the kernels in use, their handlers registered; None where the reference has to do."""
+    asked = os.environ.get(VARIABLE, "auto")
+    if asked not in ("auto", "off", *LEVELS):
+        raise ValueError(f"{VARIABLE} must be auto, off or one of {', '.join(LEVELS)}, found {asked!r}")
+    if asked == "off" or sys.platform != "linux" or platform.machine() != "x86_64" or not FOLDER.is_dir():
+        return None
+    try:
+        chosen = best_level(_processor_flags()) if asked == "auto" else asked
+        if chosen is None:
+            return None
+        library = ctypes.cdll.LoadLibrary(str(FOLDER / f"libpadl_{chosen}.so"))
+        for kernel in HANDLERS:
+            for dtype in SUFFIX:
+                handler = getattr(library, f"padl_{kernel}_{SUFFIX[dtype]}")
+                jax.ffi.register_ffi_target(
+                    _target(kernel, dtype, chosen), jax.ffi.pycapsule(handler), platform="cpu"
+                )
+    except Exception as error:
+        # A library of another JAX, or a damaged one, is no reason to do without an answer.
+        warnings.warn(f"the C++ kernels cannot be used, plain JAX takes over: {error}", RuntimeWarning, stacklevel=2)
+        return None
+    return chosen
+
+
+def can_sweep(dtype, tile):
+    """Whether there is a kernel for this sweep."""
+    return np.dtype(dtype) in SUFFIX and tile.uniforms is None and level() is not None
+
+
+def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries):
+    """`padl_bayes.kernels.sweep_tiles` in C++."""
+    tiles, n_features, n = residual.shape
+    dtype, shape = residual.dtype, codes.shape
+    number = [law is slab for law in SLABS.values()].index(True)
+    each = shape if entries else (0,)
+    shapes = (residual.shape, shape, each, each, each, (tiles, len(AtomSums._fields), shape[1]), (tiles, n))
+    call = jax.ffi.ffi_call(
+        _target("code_sweep", dtype, level()),
+        [jax.ShapeDtypeStruct(one, dtype) for one in shapes],
+        vmap_method="sequential",
+    )
+    observed = jnp.zeros(0, dtype) if tile.observed is None else tile.observed
+    excluded = jnp.zeros(0, jnp.int32) if tile.excluded is None else tile.excluded.astype(jnp.int32)
+    residual, codes, *found, sums, bound = call(
+        residual, codes, tile.valid, *atoms, jnp.asarray(precision, dtype), observed, excluded, slab=np.int32(number)
+    )
+    found = found if entries else [None] * 3
+    return Sweep(residual, codes, *found, AtomSums(*jnp.moveaxis(sums, 1, 0)), bound)
