@@ -16,9 +16,11 @@ TARGET = HERE.parent / "padl_bayes" / "kernels" / "lib"
 LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 SOURCES = ("code_sweep.cc",)
 FLAGS = (
-    "-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-Wno-psabi",
-    "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-static-libgcc", "-static-libstdc++",
+    "-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror",
+    "-Wno-psabi", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
 )  # fmt: skip
+RELEASED = ("-DNDEBUG", "-static-libgcc", "-static-libstdc++")
+CHECKED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 
 
 class BuildError(RuntimeError):
@@ -36,7 +38,7 @@ def compiler():
 def command(level, out, sanitize=None):
     """Command line that compiles one library."""
     flags = [*FLAGS, f"-march={level}", "-isystem", str(HERE / "third_party")]
-    flags += ["-UNDEBUG", "-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitize}"] if sanitize else ["-DNDEBUG"]
+    flags += [*CHECKED, f"-fsanitize={sanitize}"] if sanitize else RELEASED
     return [compiler(), *flags, *(str(HERE / source) for source in SOURCES), "-o", str(out)]
 
 

@@ -216,7 +216,9 @@ def sweep(slab, problem, state, residual):
 
     tile = Tile(problem.valid, problem.observed)
     entries = problem.observed is not None
-    done = sweep_tiles(SLABS[slab], residual, state.codes, state.atoms, state.precision, tile, entries=entries)
+    done = sweep_tiles(
+        SLABS[slab], residual, state.codes, state.atoms, state.precision, tile, entries=entries
+    )
     sums = jax.tree.map(partial(jnp.sum, axis=0), done.sums)
     return done.codes, done.square, jnp.sum(done.residual**2), jnp.sum(done.bound), sums
 

@@ -12,7 +12,9 @@ from .code_sweep import Sweep
 from .code_sweep import sweep_tile as _reference
 
 
-def _by_reference(slab, entries, residual, codes, atoms, precision, tile):
+def by_reference(slab, entries, residual, codes, atoms, precision, tile):
+    """`sweep_tiles` in plain JAX."""
+
     def one(inputs):
         residual, codes, tile = inputs
         done = _reference(slab, residual, codes, atoms, precision, tile)
@@ -50,7 +52,7 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
         With a leading axis of tiles.
     """
     arguments = residual, codes, atoms, precision, tile
-    reference = partial(_by_reference, slab, entries)
+    reference = partial(by_reference, slab, entries)
     if not cpu.can_sweep(residual.dtype, tile):
         return reference(*arguments)
     return jax.lax.platform_dependent(*arguments, cpu=partial(_by_kernel, slab, entries), default=reference)
@@ -58,6 +60,6 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
 
 def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
     """`sweep_tiles` of one tile, without its axis."""
-    one = jax.tree.map(lambda a: a[None], (residual, codes, tile))
-    done = sweep_tiles(slab, *one[:2], atoms, precision, one[2])
+    residual, codes, tile = jax.tree.map(lambda a: a[None], (residual, codes, tile))
+    done = sweep_tiles(slab, residual, codes, atoms, precision, tile)
     return jax.tree.map(lambda a: a[0], done)

@@ -1,7 +1,8 @@
 """The C++ kernels of ``csrc``: found, loaded and registered with JAX when first asked for.
 
 Where that fails, for whatever reason, the plain-JAX reference does the work. ``PADL_BAYES_KERNELS=off`` does without
-them; ``PADL_BAYES_KERNELS=x86-64-v2`` (or v3, v4) picks a level of instruction sets.
+them; ``PADL_BAYES_KERNELS=x86-64-v2`` (or v3, v4) picks a level of instruction sets, and the path of a library that
+library.
 """
 
 import ctypes
@@ -31,7 +32,8 @@ SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 HANDLERS = ("code_sweep",)
 
 
-def _processor_flags():
+def processor_flags():
+    """What Linux says the processor has."""
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("flags"):
             return set(line.partition(":")[2].split())
@@ -49,7 +51,7 @@ def best_level(flags):
     return best
 
 
-def _target(kernel, dtype, chosen):
+def target(kernel, dtype, chosen):
     """Name under which JAX knows a handler."""
     return f"padl_{kernel}_{SUFFIX[np.dtype(dtype)]}_{chosen}"
 
@@ -58,24 +60,30 @@ def _target(kernel, dtype, chosen):
 def level():
     """Level of the kernels in use, their handlers registered; None where the reference has to do."""
     asked = os.environ.get(VARIABLE, "auto")
-    if asked not in ("auto", "off", *LEVELS):
-        raise ValueError(f"{VARIABLE} must be auto, off or one of {', '.join(LEVELS)}, found {asked!r}")
+    if asked not in ("auto", "off", *LEVELS) and not Path(asked).is_file():
+        raise ValueError(
+            f"{VARIABLE} must be auto, off, one of {', '.join(LEVELS)}, or a library, found {asked!r}"
+        )
     if asked == "off" or sys.platform != "linux" or platform.machine() != "x86_64" or not FOLDER.is_dir():
         return None
     try:
-        chosen = best_level(_processor_flags()) if asked == "auto" else asked
+        chosen = best_level(processor_flags()) if asked == "auto" else asked
         if chosen is None:
             return None
-        library = ctypes.cdll.LoadLibrary(str(FOLDER / f"libpadl_{chosen}.so"))
+        library = ctypes.cdll.LoadLibrary(
+            str(FOLDER / f"libpadl_{chosen}.so" if chosen in LEVELS else chosen)
+        )
         for kernel in HANDLERS:
             for dtype in SUFFIX:
                 handler = getattr(library, f"padl_{kernel}_{SUFFIX[dtype]}")
                 jax.ffi.register_ffi_target(
-                    _target(kernel, dtype, chosen), jax.ffi.pycapsule(handler), platform="cpu"
+                    target(kernel, dtype, chosen), jax.ffi.pycapsule(handler), platform="cpu"
                 )
     except Exception as error:
         # A library of another JAX, or a damaged one, is no reason to do without an answer.
-        warnings.warn(f"the C++ kernels cannot be used, plain JAX takes over: {error}", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"the C++ kernels cannot be used, plain JAX takes over: {error}", RuntimeWarning, stacklevel=2
+        )
         return None
     return chosen
 
@@ -87,20 +95,29 @@ def can_sweep(dtype, tile):
 
 def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries):
     """`padl_bayes.kernels.sweep_tiles` in C++."""
-    tiles, n_features, n = residual.shape
+    tiles, _, n = residual.shape
     dtype, shape = residual.dtype, codes.shape
     number = [law is slab for law in SLABS.values()].index(True)
     each = shape if entries else (0,)
     shapes = (residual.shape, shape, each, each, each, (tiles, len(AtomSums._fields), shape[1]), (tiles, n))
     call = jax.ffi.ffi_call(
-        _target("code_sweep", dtype, level()),
+        target("code_sweep", dtype, level()),
         [jax.ShapeDtypeStruct(one, dtype) for one in shapes],
         vmap_method="sequential",
     )
     observed = jnp.zeros(0, dtype) if tile.observed is None else tile.observed
     excluded = jnp.zeros(0, jnp.int32) if tile.excluded is None else tile.excluded.astype(jnp.int32)
-    residual, codes, *found, sums, bound = call(
-        residual, codes, tile.valid, *atoms, jnp.asarray(precision, dtype), observed, excluded, slab=np.int32(number)
+    residual, codes, probability, square, log_evidence, sums, bound = call(
+        residual,
+        codes,
+        tile.valid,
+        *atoms,
+        jnp.asarray(precision, dtype),
+        observed,
+        excluded,
+        slab=np.int32(number),
     )
-    found = found if entries else [None] * 3
-    return Sweep(residual, codes, *found, AtomSums(*jnp.moveaxis(sums, 1, 0)), bound)
+    done = Sweep(
+        residual, codes, probability, square, log_evidence, AtomSums(*jnp.moveaxis(sums, 1, 0)), bound
+    )
+    return done if entries else done._replace(probability=None, square=None, log_evidence=None)

@@ -1,5 +1,6 @@
 """One pass over the codes against a plain loop over atoms that forms every residual from scratch."""
 
+import functools
 from functools import partial
 
 import jax
@@ -7,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from padl_bayes.kernels.code_sweep import BLOCK, Atoms, Tile, residual_of, sweep_tile
+from padl_bayes import kernels
+from padl_bayes.kernels import cpu
+from padl_bayes.kernels.code_sweep import BLOCK, Atoms, Tile, residual_of
 from padl_bayes.kernels.slabs import SLABS
 from tests.oracles.spike_slab import sweep_by_loops
 
@@ -20,8 +23,17 @@ KEYS = {
     "half_normal": ("bernoulli_gaussian", True),
 }
 
-pytestmark = pytest.mark.usefixtures("x64")
-run = jax.jit(sweep_tile, static_argnums=0)
+pytestmark = pytest.mark.usefixtures("x64", "implementation")
+
+
+@functools.cache
+def _compiled(level):
+    return jax.jit(lambda slab, *arguments: kernels.sweep_tile(slab, *arguments), static_argnums=0)
+
+
+def run(*arguments):
+    """One pass, by the implementation under test."""
+    return _compiled(cpu.level())(*arguments)
 
 
 class Case:
@@ -174,7 +186,7 @@ def test_an_entry_of_which_nothing_is_seen_keeps_its_prior():
 def test_vmap_over_tiles(masked):
     cases = [Case(masked=masked, seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(case.arguments() for case in cases))
-    together = jax.jit(jax.vmap(partial(sweep_tile, SLABS[KEYS["laplace"]])))(*stacked)
+    together = jax.jit(jax.vmap(partial(kernels.sweep_tile, SLABS[KEYS["laplace"]])))(*stacked)
     for i, case in enumerate(cases):
         assert_agree(jax.tree.map(lambda leaf, i=i: leaf[i], together), case.truth("laplace"), 1e-11)
 
