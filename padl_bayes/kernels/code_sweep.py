@@ -5,7 +5,7 @@ in cache while all atoms go over it, and so that tiles can go to other devices w
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,8 @@ class Sweep(NamedTuple):
     ----------
     residual : array, shape (P, n)
     codes, probability, square, log_evidence : array, shape (K, n)
-        E r or a draw of r, P(used), E r^2 and the log evidence of each entry when it was updated.
+        E r or a draw of r, P(used), E r^2 and the log evidence of each entry when it was updated; the last three may
+        be None, see `padl_bayes.kernels.sweep_tiles`.
     sums : AtomSums
     bound : array, shape (n,)
         A sample's share of the evidence lower bound, but for its squared residual and the constant of the Gaussian.
@@ -84,9 +85,9 @@ class Sweep(NamedTuple):
 
     residual: jax.Array
     codes: jax.Array
-    probability: jax.Array
-    square: jax.Array
-    log_evidence: jax.Array
+    probability: Any
+    square: Any
+    log_evidence: Any
     sums: AtomSums
     bound: jax.Array
 
