@@ -1,0 +1,157 @@
+"""One pass over the codes: the C++ kernel against the plain-JAX pass and against its arithmetic.
+
+Run ``python -m benchmarks.code_sweep``; results of parts that are not run again are kept.
+"""
+
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks._posterior import Page, run_page
+
+REPEATS = 7
+MATRIX = 2048
+# Additions, multiplications and divisions of the posterior of one entry, as csrc/slabs.h computes it.
+ENTRY = {
+    ("bernoulli_laplace", "float64"): 260,
+    ("bernoulli_laplace", "float32"): 180,
+    ("bernoulli_gaussian", "float64"): 90,
+    ("bernoulli_gaussian", "float32"): 70,
+}
+
+
+class Part(NamedTuple):
+    """Slab, precision, samples, features, atoms."""
+
+    slab: str
+    dtype: str
+    n_samples: int = 100_000
+    n_features: int = 64
+    n_atoms: int = 256
+
+
+PARTS = {
+    f"{slab}, {dtype}": Part(f"bernoulli_{slab}", dtype)
+    for slab in ("laplace", "gaussian")
+    for dtype in ("float64", "float32")
+}
+QUICK = Part("bernoulli_laplace", "float32", 2000, 8, 16)
+
+
+def _times(function, *arguments):
+    """Seconds of compilation and of each repeat."""
+    import jax
+
+    started = time.perf_counter()
+    compiled = jax.jit(function).lower(*arguments).compile()
+    compilation = time.perf_counter() - started
+    jax.block_until_ready(compiled(*arguments))
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        jax.block_until_ready(compiled(*arguments))
+        seconds.append(time.perf_counter() - started)
+    return compilation, seconds
+
+
+def _problem(part):
+    """Codes of which a tenth is in use, and what they leave of the data."""
+    import jax.numpy as jnp
+
+    from padl_bayes.inference.variational import State, make_problem, residuals, tile_rows
+    from padl_bayes.kernels.code_sweep import Atoms
+
+    rng = np.random.default_rng(0)
+    dictionary = rng.standard_normal((part.n_atoms, part.n_features))
+    dictionary = (dictionary / np.linalg.norm(dictionary, axis=1, keepdims=True)).astype(part.dtype)
+    shape = part.n_samples, part.n_atoms
+    codes = (rng.laplace(size=shape) * (rng.random(shape) < 0.1)).astype(part.dtype)
+    X = codes @ dictionary + 0.1 * rng.standard_normal((part.n_samples, part.n_features)).astype(part.dtype)
+    own = np.ones(part.n_atoms, part.dtype)
+    atoms = Atoms(*map(jnp.asarray, (dictionary, own * np.log(0.1 / 0.9).astype(part.dtype), own, own)))
+    problem = make_problem(X.astype(part.dtype), slab=part.slab)
+    state = State(jnp.asarray(tile_rows(codes)), atoms, jnp.asarray(own), jnp.asarray(100, part.dtype))
+    return problem, state, residuals(problem, state)
+
+
+def _measure(part, threads, kernels):
+    """Times of one implementation on the first ``threads`` processors, and the speed of a product of matrices there."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.environ["PADL_BAYES_KERNELS"] = kernels
+    import jax
+    import jax.numpy as jnp
+
+    from padl_bayes.inference.variational import sweep
+    from padl_bayes.kernels import cpu
+
+    with jax.enable_x64(part.dtype == "float64"):
+        problem, state, residual = _problem(part)
+        key = part.slab, False
+        compilation, seconds = _times(lambda *a: sweep(key, *a), problem, state, residual)
+        square = jnp.ones((MATRIX, MATRIX), part.dtype)
+        peak = 2 * MATRIX**3 / min(_times(lambda a: a @ a, square)[1])
+    return {"compilation": compilation, "seconds": seconds, "peak": peak, "level": cpu.level()}
+
+
+def run_part(part, options, say):
+    """Result of one part, fit for JSON; each measurement in a process of its own."""
+    cores = len(os.sched_getaffinity(0))
+    runs = {}
+    for name, threads, kernels in (
+        ("reference", 1, "off"), ("reference", cores, "off"), ("kernel", 1, "auto"), ("kernel", cores, "auto"),
+    ):  # fmt: skip
+        say(f"  {name}, {threads} threads")
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            runs[f"{name} {threads}"] = pool.submit(_measure, part, threads, kernels).result()
+    work = part.n_samples * part.n_atoms * (4 * part.n_features + ENTRY[part.slab, part.dtype])
+    return {"sizes": part[2:], "cores": cores, "work": work, "runs": runs}
+
+
+def section(name, r):
+    """Markdown of one part."""
+    n, p, k = r["sizes"]
+    runs = r["runs"]
+    base = np.median(runs["reference 1"]["seconds"])
+    lines = [
+        f"## {name}",
+        "",
+        f"{n} samples, {p} features, {k} atoms, {r['work'] / 1e9:.1f} billion operations. {r['machine']}.",
+        "",
+        "| pass | threads | s, median | fastest | slowest | times the plain one on 1 thread | compilation, s | "
+        "its time over that of its arithmetic |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for label, run in runs.items():
+        kind, threads = label.split()
+        seconds = run["seconds"]
+        middle = np.median(seconds)
+        text = "plain JAX" if kind == "reference" else f"C++, {run['level']}"
+        lines.append(
+            f"| {text} | {threads} | {middle:.3f} | {min(seconds):.3f} | {max(seconds):.3f} | {base / middle:.1f} "
+            f"| {run['compilation']:.1f} | {middle * run['peak'] / r['work']:.1f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+HEAD = f"""# One pass over the codes
+
+Written by `python -m benchmarks.code_sweep`. The pass of variational EM over all samples: posterior means of the codes,
+sums over samples, bound. Plain JAX is `padl_bayes/kernels/code_sweep.py`, which corrects residuals through the Gram
+matrix of eight atoms at a time; C++ is `csrc/code_sweep.cc`. {REPEATS} repeats, compiled and warm, each line in a
+process of its own. The arithmetic of a pass: four operations a feature and entry, and those of an entry's posterior;
+its time is at the speed of XLA's product of two {MATRIX} x {MATRIX} matrices in the same process.
+"""
+
+
+def main(arguments=None):
+    """Run the parts named and return the results of all."""
+    page = Page("code_sweep", HEAD, PARTS, QUICK, run_part, section)
+    return run_page(page, arguments, __doc__.splitlines()[0])
+
+
+if __name__ == "__main__":
+    main()
