@@ -87,7 +87,7 @@ def test_only_the_first_part_of_the_warm_up_is_annealed():
 
 def test_only_the_rest_of_the_warm_up_prunes_and_only_what_few_samples_use():
     used = np.arange(6)[:, None] < [FEW, FEW + 1, 0]
-    z = {"active": jnp.array([1, 1, 0]), "codes": jnp.asarray(used * 1.0)}
+    z = {"active": jnp.array([1, 1, 0]), "codes": jnp.asarray(used * 1.0), "dictionary": jnp.eye(3, 4)}
 
     def pruned(i, n_anneal=50):
         after = prune(n_anneal, i, z)
@@ -97,6 +97,28 @@ def test_only_the_rest_of_the_warm_up_prunes_and_only_what_few_samples_use():
     assert [i for i in range(200) if pruned(i)] == [50, 62, 74, 86]
     np.testing.assert_array_equal(prune(50, 50, z)["active"], [0, 1, 0])
     assert pruned(0, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("cosine", "counts", "kept"),
+    [
+        (0.9, [20, 9], [1, 0]),
+        (-0.9, [20, 9], [1, 0]),
+        (0.9, [8, 9], [0, 1]),
+        (0.5, [20, 9], [1, 1]),
+        (0.9, [20, 12], [1, 1]),
+        (0.9, [9, 9], [1, 1]),
+    ],
+)
+def test_pruned_is_what_few_samples_use_in_place_of_a_like_atom(cosine, counts, kept):
+    dictionary = np.eye(2, 10)
+    dictionary[1, :2] = cosine, np.sqrt(1 - cosine**2)
+    codes = (np.arange(30)[:, None] < counts) * 1.0
+    z = {"active": jnp.array([1, 1]), "codes": jnp.asarray(codes), "dictionary": jnp.asarray(dictionary)}
+    np.testing.assert_array_equal(prune(50, 50, z)["active"], kept)
+    np.testing.assert_array_equal(prune(50, 51, z)["active"], [1, 1])
+    alone = z | {"active": jnp.array([0, 1]), "codes": z["codes"].at[:, 0].set(0)}
+    np.testing.assert_array_equal(prune(50, 50, alone)["active"], [0, 1])
 
 
 def test_annealing_fills_all_places_and_empties_them_again():
