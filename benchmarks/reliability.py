@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpyro.diagnostics import split_gelman_rubin
 from rich.console import Console
+from rich.progress import track
 from scipy.special import expit
 
 import padl_bayes as pb
@@ -140,6 +141,12 @@ def pool_forecasts(found):
     return scores
 
 
+def _results(pool, run, jobs):
+    """The results of all jobs, in order, with a progress bar."""
+    done = pool.map(run, jobs)
+    return list(track(done, total=len(jobs), console=Console(stderr=True)))
+
+
 def synthetic(size, pool):
     """Reliability against truth."""
     jobs = [
@@ -147,7 +154,7 @@ def synthetic(size, pool):
         for i, (usage, noise) in enumerate(CASES)
         for seed in range(size.data_sets)
     ]
-    done = list(pool.map(run_synthetic, jobs))
+    done = _results(pool, run_synthetic, jobs)
     scores = pool_forecasts([found for fits, _ in done for found in fits])
     return {"truth": scores}, [r_hat for _, r_hat in done]
 
@@ -156,7 +163,7 @@ def real(name, size, pool):
     """Reliability against fits of other seeds and of other data."""
     seeds = [(size, name, 0, seed) for seed in range(size.fits)]
     parts = [(size, name, part, 0) for part in range(1, size.fits)]
-    done = list(pool.map(run_real, seeds + parts))
+    done = _results(pool, run_real, seeds + parts)
     groups = {SEEDS: done[: size.fits], PARTS: [done[0], *done[size.fits :]]}
     scores = {}
     for group, fits in groups.items():

@@ -155,10 +155,7 @@ def check_sampler(slab, nonnegative, name, dtype=np.float64, *, chains, draws, m
     assert not wrong, "\n".join(wrong)
 
 
-FAST = [
-    ("bernoulli_gaussian", False, "two directions", np.float32),
-    ("l1linf", True, "direction and noise", np.float64),
-]
+FAST = [("bernoulli_gaussian", False, "two directions", np.float32)]
 SLOW = [
     (slab, nonnegative, name)
     for slab in (*TWO_LEVEL, "l1linf")

@@ -16,29 +16,31 @@ from .split_merge import LIKENESS
 from .sweep import explained
 
 
-def _pair(uniforms, z):
+def _likeness(z):
+    """Log weights (K, K) of an atom's partners: active others, the more like it the more probable."""
+    others = (z["active"] == 1) & ~jnp.eye(len(z["active"]), dtype=bool)
+    return jnp.where(others, LIKENESS * (z["dictionary"] @ z["dictionary"].T) ** 2, -jnp.inf)
+
+
+def _pair(uniforms, on, likeness):
     """Two atoms, the second more probably one like the first; the first evenly, or more probably one that has a like.
 
     Also whether there are two.
     """
-    on = z["active"] == 1
-    place = jnp.arange(len(on))
-    others = on & (place != place[:, None])
-    likeness = jnp.where(others, LIKENESS * (z["dictionary"] @ z["dictionary"].T) ** 2, -jnp.inf)
     weights = jnp.where(on, jax.scipy.special.logsumexp(likeness, axis=1), -jnp.inf)
     crowded = jnp.argmax(weights + gumbel_of(uniforms["crowded"]))
     j = jnp.where(uniforms["evenly"] < 0.5, one_of(uniforms["first"], on), crowded)
     k = jnp.argmax(likeness[j] + gumbel_of(uniforms["second"]))
-    return j, k, on[j] & others[j, k]
+    return j, k, on[j] & jnp.isfinite(likeness[j, k])
 
 
-def _choose(law, uniforms, residual, z):
+def _choose(law, z, likeness, uniforms, residual, codes):
     """Let the samples that use one of two atoms choose which."""
-    j, k, possible = _pair(uniforms, z)
+    j, k, possible = _pair(uniforms, z["active"] == 1, likeness)
     tau = z["noise_scale"] ** -2
     pair = jnp.stack([j, k])
     atoms, usage, rate = (z[name][pair] for name in ("dictionary", "usage", "rate"))
-    before = z["codes"][:, pair]
+    before = codes[:, pair]
     choose = possible & (jnp.sum(before != 0, axis=1) == 1)
     without = residual + before @ atoms
     linear = tau * (without @ atoms.T)
@@ -46,9 +48,9 @@ def _choose(law, uniforms, residual, z):
     chosen = (uniforms["which"] < jax.nn.sigmoid(log_weight[:, 1] - log_weight[:, 0])).astype(int)
     of_chosen = jnp.take_along_axis(linear, chosen[:, None], 1)[:, 0]
     code = law.draw(of_chosen, tau, rate[chosen], uniforms["code"])
-    codes = jnp.where(choose[:, None], code[:, None] * jax.nn.one_hot(chosen, 2, dtype=code.dtype), before)
-    residual = residual + explained((before - codes).T, atoms)
-    return residual, z | {"codes": z["codes"].at[:, pair].set(codes)}
+    after = jnp.where(choose[:, None], code[:, None] * jax.nn.one_hot(chosen, 2, dtype=code.dtype), before)
+    residual = residual + explained((before - after).T, atoms)
+    return residual, codes.at[:, pair].set(after)
 
 
 def exchange(key, law, n_tries, residual, z):
@@ -74,7 +76,10 @@ def exchange(key, law, n_tries, residual, z):
     shapes = scalars | places | {"which": (n_samples,), "code": (2, n_samples)}
     uniforms = draw_uniforms(key, shapes, (n_tries,), residual.dtype)
 
-    def step(carry, uniforms):
-        return _choose(law, uniforms, *carry), None
+    likeness = _likeness(z)
 
-    return jax.lax.scan(step, (residual, z), uniforms)[0]
+    def step(carry, uniforms):
+        return _choose(law, z, likeness, uniforms, *carry), None
+
+    residual, codes = jax.lax.scan(step, (residual, z["codes"]), uniforms)[0]
+    return residual, z | {"codes": codes}
