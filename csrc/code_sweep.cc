@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "buffers.h"
 #include "parallel.h"
 #include "slabs.h"
 #include "xla/ffi/api/ffi.h"
@@ -224,7 +225,7 @@ void sweep(const Task<T>& task, ffi::ThreadPool& pool, T* sums) {
     }
     for (int64_t j = 0; j < kSums * K; ++j) parts[i * kSums * K + j] = total_of(sums[j]);
   };
-  for_each_unit(pool, units, one);
+  Team(pool, units).run(units, one);
   for (int64_t tile = 0; tile < task.tiles; ++tile)
     for (int64_t j = 0; j < kSums * K; ++j) {
       double sum = 0;
@@ -234,12 +235,6 @@ void sweep(const Task<T>& task, ffi::ThreadPool& pool, T* sums) {
 }
 
 ffi::Error wrong(const char* what) { return ffi::Error::InvalidArgument(std::string("code_sweep: ") + what); }
-
-template <typename Buffer>
-bool has_shape(const Buffer& buffer, std::initializer_list<int64_t> wanted) {
-  const auto found = buffer.dimensions();
-  return found.size() == wanted.size() && std::equal(found.begin(), found.end(), wanted.begin());
-}
 
 template <ffi::DataType type, typename T>
 ffi::Error code_sweep(ffi::ThreadPool pool, int32_t slab, ffi::Buffer<type> residual, ffi::Buffer<type> codes,

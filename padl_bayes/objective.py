@@ -21,6 +21,7 @@ import numpy as np
 
 from padl_bayes._validation import check_dictionary, check_matrix, check_scalar
 from padl_bayes.kernels.dual_bound import dual_bound, feasibility_sweep
+from padl_bayes.kernels.newton import newton_step
 from padl_bayes.kernels.reference import prox_l1linf
 from padl_bayes.kernels.row_sweep import matmul, pad_rows, penalty
 
@@ -64,12 +65,13 @@ class Certificate(NamedTuple):
 def _certify(X, codes, dictionary, alpha1, alpha2, *, nonnegative, lasso):
     residual = X - matmul(dictionary.T, codes)
     rows = pad_rows(dictionary, alpha1, alpha2)
-    bounds = [
-        dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)[0]
-        for F in (residual, feasibility_sweep(rows, residual, nonnegative=nonnegative))
-    ]
+    codes_of_rows = jnp.pad(codes, ((0, rows.atoms.shape[0] - codes.shape[0]), (0, 0)))
+    change = newton_step(rows, matmul(rows.atoms, residual), codes_of_rows)
+    settled = residual - matmul(rows.atoms.T, change)
+    projected = (feasibility_sweep(rows, F, nonnegative=nonnegative) for F in (residual, settled))
+    bounds = [dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)[0] for F in (residual, *projected)]
     objective = 0.5 * jnp.sum(residual**2) + penalty(codes, alpha1, alpha2)
-    return objective, jnp.maximum(*bounds)
+    return objective, jnp.max(jnp.stack(bounds))
 
 
 def relative_gap(objective, bound, energy):

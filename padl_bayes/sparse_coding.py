@@ -3,8 +3,9 @@
 The problem and its dual are stated in `padl_bayes.objective`. The outer loop certifies the current codes
 against all atoms and picks a working set: the atoms in use and those whose constraint is violated most. The
 inner loop sweeps over that set only, so that cost follows the number of active atoms. Working sets that grow
-by doubling and stop on their own gap follow Massias, Gramfort & Salmon (ICML 2018); in place of their
-extrapolated dual point, which does not help here, the residual is projected on each constraint in turn.
+by doubling and stop on their own gap follow Massias, Gramfort & Salmon (ICML 2018). In place of their
+extrapolated dual point, which does not help here, the residual of a Newton step is projected on each
+constraint in turn.
 """
 
 from functools import partial
@@ -17,7 +18,7 @@ import numpy as np
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_count, check_dictionary, check_matrix, check_scalar
 from padl_bayes.kernels.dual_bound import dual_bound
-from padl_bayes.kernels.row_descent import LEAST_MOMENTUM, descend
+from padl_bayes.kernels.row_descent import LEAST_MOMENTUM, descend, dual_point_of
 from padl_bayes.kernels.row_sweep import BLOCK, matmul, pad_rows, penalty
 from padl_bayes.objective import relative_gap
 
@@ -119,6 +120,10 @@ def _atoms_of(problem, working):
     return jnp.take(problem.dictionary, rows, axis=0, mode="fill", fill_value=0)
 
 
+def _rows_of(problem, working, atoms):
+    return pad_rows(atoms, problem.alpha1, problem.alpha2)._replace(n_rows=jnp.asarray(len(working.members)))
+
+
 def _choose(levels, used, alpha2):
     """Atoms in use and the worst violators, at most as many again (32 at least in all)."""
     violating = np.flatnonzero(levels > alpha2 * (1 + 1e-12))
@@ -133,7 +138,11 @@ def _solve(problem, codes, tol, max_sweeps, energy):
     used = np.flatnonzero(np.asarray(jnp.any(codes != 0, axis=1)))
     working = _gather(problem, WorkingSet(np.arange(n_atoms), codes), used)
     atoms = _atoms_of(problem, working)
-    F = _residual(problem.X, atoms, working.codes)
+    if len(used) > 0 and tol > 0:
+        rows = _rows_of(problem, working, atoms)
+        F = dual_point_of(problem.X, rows, working.codes, nonnegative=problem.nonnegative)
+    else:
+        F = _residual(problem.X, atoms, working.codes)
     best, n_sweeps, stalled, strength = -np.inf, 0, False, LEAST_MOMENTUM
     while True:
         with jax.enable_x64(True):
@@ -151,7 +160,7 @@ def _solve(problem, codes, tol, max_sweeps, energy):
             break
         working = _gather(problem, working, index)
         atoms = _atoms_of(problem, working)
-        rows = pad_rows(atoms, problem.alpha1, problem.alpha2)._replace(n_blocks=-(-len(index) // BLOCK))
+        rows = _rows_of(problem, working, atoms)
         target = max(0.5 * tol, 0.1 * gap) * energy
         improved, F, strength, done, stuck = descend(
             problem.X, rows, working.codes, strength, target, min(max_sweeps - n_sweeps, MOST_SWEEPS),

@@ -7,7 +7,7 @@ from functools import partial
 
 import jax
 
-from . import cpu
+from . import cpu, dual_bound, newton, row_sweep
 from .code_sweep import Sweep
 from .code_sweep import sweep_tile as _reference
 
@@ -53,7 +53,7 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
     """
     arguments = residual, codes, atoms, precision, tile
     reference = partial(by_reference, slab, entries)
-    if not cpu.can_sweep(residual.dtype, tile):
+    if tile.uniforms is not None or not cpu.has_kernels(residual.dtype):
         return reference(*arguments)
     return jax.lax.platform_dependent(*arguments, cpu=partial(_by_kernel, slab, entries), default=reference)
 
@@ -63,3 +63,33 @@ def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
     residual, codes, tile = jax.tree.map(lambda a: a[None], (residual, codes, tile))
     done = sweep_tiles(slab, residual, codes, atoms, precision, tile)
     return jax.tree.map(lambda a: a[0], done)
+
+
+def sweep_rows(rows, iterate, momentum, *, nonnegative):
+    """`padl_bayes.kernels.row_sweep.sweep`: one pass of exact updates over all rows of codes."""
+    reference = partial(row_sweep.sweep, nonnegative=nonnegative)
+    if not cpu.has_kernels(iterate.residual.dtype):
+        return reference(rows, iterate, momentum)
+    kernel = partial(cpu.sweep_rows, nonnegative=nonnegative)
+    return jax.lax.platform_dependent(rows, iterate, momentum, cpu=kernel, default=reference)
+
+
+def feasibility_sweep(rows, F, *, nonnegative):
+    """`padl_bayes.kernels.dual_bound.feasibility_sweep`: a residual projected on one dual constraint after the other."""
+    reference = partial(dual_bound.feasibility_sweep, nonnegative=nonnegative)
+    if not cpu.has_kernels(F.dtype):
+        return reference(rows, F)
+    kernel = partial(cpu.feasibility_sweep, nonnegative=nonnegative)
+    return jax.lax.platform_dependent(rows, F, cpu=kernel, default=reference)
+
+
+def newton_step(rows, correlations, codes):
+    """`padl_bayes.kernels.newton.newton_step`: change of the codes to the minimum over their face.
+
+    None, zeros, where a direct solution would cost more than the sweeps that it saves.
+    """
+    if not cpu.has_kernels(codes.dtype):
+        return newton.newton_step(rows, correlations, codes)
+    return jax.lax.platform_dependent(
+        rows, correlations, codes, cpu=cpu.newton_step, default=newton.newton_step
+    )

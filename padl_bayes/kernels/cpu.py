@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .code_sweep import AtomSums, Sweep
+from .row_sweep import Iterate
 from .slabs import SLABS
 
 VARIABLE = "PADL_BAYES_KERNELS"
@@ -29,7 +30,7 @@ LEVELS = {
     "x86-64-v2": {"cx16", "popcnt", "sse4_1", "sse4_2", "ssse3"},
 }
 SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
-HANDLERS = ("code_sweep",)
+HANDLERS = ("code_sweep", "newton", "row_sweep")
 
 
 def processor_flags():
@@ -88,9 +89,9 @@ def level():
     return chosen
 
 
-def can_sweep(dtype, tile):
-    """Whether there is a kernel for this sweep."""
-    return np.dtype(dtype) in SUFFIX and tile.uniforms is None and level() is not None
+def has_kernels(dtype):
+    """Whether there are kernels for arrays of this type."""
+    return np.dtype(dtype) in SUFFIX and level() is not None
 
 
 def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries):
@@ -121,3 +122,44 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries):
         residual, codes, probability, square, log_evidence, AtomSums(*jnp.moveaxis(sums, 1, 0)), bound
     )
     return done if entries else done._replace(probability=None, square=None, log_evidence=None)
+
+
+def _call_row_sweep(rows, history, residual, previous, thresholds, momentum, nonnegative):
+    dtype = residual.dtype
+    arrays = history, residual, previous, thresholds
+    call = jax.ffi.ffi_call(
+        target("row_sweep", dtype, level()),
+        [*(jax.ShapeDtypeStruct(a.shape, dtype) for a in arrays), jax.ShapeDtypeStruct((), dtype)],
+        input_output_aliases={i: i for i in range(len(arrays))},
+        vmap_method="sequential",
+    )
+    n_rows = jnp.asarray(rows.n_rows, jnp.int32)
+    scalars = (jnp.asarray(a, dtype) for a in (rows.alpha1, rows.alpha2, momentum))
+    return call(*arrays, rows.atoms, n_rows, *scalars, nonnegative=nonnegative)
+
+
+def sweep_rows(rows, iterate, momentum, *, nonnegative):
+    """`padl_bayes.kernels.sweep_rows` in C++."""
+    *arrays, objective = _call_row_sweep(rows, *iterate, momentum, nonnegative)
+    return Iterate(*arrays), objective
+
+
+def feasibility_sweep(rows, F, *, nonnegative):
+    """`padl_bayes.kernels.feasibility_sweep` in C++."""
+    none = jnp.zeros(0, F.dtype)
+    guesses = jnp.zeros(rows.atoms.shape[0], F.dtype)
+    return _call_row_sweep(rows, none, F, none, guesses, 0.0, nonnegative)[1]
+
+
+def newton_step(rows, correlations, codes):
+    """`padl_bayes.kernels.newton_step` in C++: solved directly, not by iterations."""
+    dtype = codes.dtype
+    call = jax.ffi.ffi_call(
+        target("newton", dtype, level()),
+        jax.ShapeDtypeStruct(codes.shape, dtype),
+        vmap_method="sequential",
+    )
+    levels = jnp.max(jnp.abs(codes), axis=1)
+    n_rows = jnp.asarray(rows.n_rows, jnp.int32)
+    alphas = (jnp.asarray(a, dtype) for a in (rows.alpha1, rows.alpha2))
+    return call(rows.atoms, correlations, codes, levels, n_rows, *alphas)

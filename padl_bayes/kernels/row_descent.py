@@ -1,4 +1,4 @@
-"""Descent on a fixed set of rows: sweeps with momentum until the set's own duality gap is small."""
+"""Descent on a fixed set of rows: sweeps with momentum, and Newton steps, until the set's own duality gap is small."""
 
 from functools import partial
 from typing import NamedTuple
@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from padl_bayes.kernels.dual_bound import dual_bound, feasibility_sweep
-from padl_bayes.kernels.row_sweep import Iterate, matmul, penalty, sweep
+from padl_bayes.kernels import feasibility_sweep, newton_step, sweep_rows
+from padl_bayes.kernels.dual_bound import dual_bound
+from padl_bayes.kernels.newton import within
+from padl_bayes.kernels.row_sweep import Iterate, matmul, penalty
 
 LEAST_MOMENTUM, MOST_MOMENTUM = 0.5, 0.97
 CHECK_EVERY = 10
@@ -45,8 +47,7 @@ def _tune(strength, step, last_step):
 
 def _momentum_sweep(rows, state, nonnegative):
     """Sweep with momentum; where that raised the objective, let the next sweep start from before it."""
-    iterate, spent = sweep(rows, state.iterate, state.momentum, nonnegative=nonnegative)
-    objective = 0.5 * jnp.sum(iterate.residual**2) + spent
+    iterate, objective = sweep_rows(rows, state.iterate, state.momentum, nonnegative=nonnegative)
     slack = 4 * jnp.finfo(objective.dtype).eps * jnp.abs(state.objective)
     accepted = (state.momentum <= 0) | (objective <= state.objective + slack)
     # The sweep that follows an undone one has no momentum either: its predecessor is the rejected point.
@@ -61,11 +62,31 @@ def _momentum_sweep(rows, state, nonnegative):
     )
 
 
+def _try_newton(rows, state):
+    """Take a Newton step where that lowers the objective; its residual comes too, taken or not."""
+    codes, residual = state.iterate.history[0], state.iterate.residual
+    change = newton_step(rows, matmul(rows.atoms, residual), codes)
+    dual_point = residual - matmul(rows.atoms.T, change)
+    moved = within(codes, change, rows.alpha2)
+    left = residual - matmul(rows.atoms.T, moved - codes)
+    objective = 0.5 * jnp.sum(left**2) + penalty(moved, rows.alpha1, rows.alpha2)
+
+    def take():
+        iterate = Iterate(jnp.stack([moved, moved]), left, left, jnp.max(jnp.abs(moved), axis=1))
+        # Sweeps before and after a jump say nothing of how fast steps shrink.
+        return state._replace(
+            iterate=iterate, objective=objective, momentum=state.strength, step=jnp.zeros_like(state.step)
+        )
+
+    return lax.cond(objective < state.objective, take, lambda: state), dual_point
+
+
 def _check(X, rows, state, nonnegative, lasso):
     """Renew the working set's bound and the momentum, and count checks without progress."""
-    residual = state.iterate.residual
-    step = jnp.sqrt(jnp.sum((residual - state.iterate.previous_residual) ** 2))
-    F = feasibility_sweep(rows, residual, nonnegative=nonnegative)
+    step = jnp.sqrt(jnp.sum((state.iterate.residual - state.iterate.previous_residual) ** 2))
+    strength = jnp.where(state.momentum > 0, _tune(state.strength, step, state.step), state.strength)
+    state, dual_point = _try_newton(rows, state._replace(strength=strength, step=step))
+    F = feasibility_sweep(rows, dual_point, nonnegative=nonnegative)
     bound, _ = dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
     better = bound > state.bound
     bound = jnp.where(better, bound, state.bound)
@@ -73,14 +94,20 @@ def _check(X, rows, state, nonnegative, lasso):
     slack = 4 * jnp.finfo(gap.dtype).eps * jnp.abs(state.objective)
     progress = (state.objective < state.least - slack) | (gap < 0.99 * state.gap)
     return state._replace(
-        strength=jnp.where(state.momentum > 0, _tune(state.strength, step, state.step), state.strength),
-        step=step,
         bound=bound,
         dual_point=jnp.where(better, F, state.dual_point),
         least=jnp.where(progress, state.objective, state.least),
         gap=jnp.where(progress, gap, state.gap),
         idle=jnp.where(progress, 0, state.idle + 1),
     )
+
+
+@partial(jax.jit, static_argnames="nonnegative")
+def dual_point_of(X, rows, codes, *, nonnegative):
+    """The dual point of a Newton step from these codes, nearly feasible: what certifies codes that are nearly optimal."""
+    residual = X - matmul(rows.atoms.T, codes)
+    change = newton_step(rows, matmul(rows.atoms, residual), codes)
+    return feasibility_sweep(rows, residual - matmul(rows.atoms.T, change), nonnegative=nonnegative)
 
 
 @partial(jax.jit, static_argnames=("nonnegative", "lasso"))

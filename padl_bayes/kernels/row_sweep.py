@@ -16,19 +16,22 @@ class Rows(NamedTuple):
 
     atoms: jax.Array
     """(W, P)"""
-    n_blocks: jax.Array
-    """() how many blocks of rows hold atoms; the rest costs nothing."""
+    n_rows: jax.Array
+    """() how many rows hold atoms; blocks beyond them cost nothing."""
     alpha1: jax.Array
     alpha2: jax.Array
 
+    @property
+    def n_blocks(self):
+        """() how many blocks hold atoms."""
+        return (self.n_rows + BLOCK - 1) // BLOCK
 
-def pad_rows(dictionary, alpha1, alpha2, capacity=None):
-    """`Rows` that hold all atoms of a dictionary, zero rows appended up to ``capacity``."""
-    n_blocks = -(-dictionary.shape[0] // BLOCK)
-    missing = (capacity or n_blocks * BLOCK) - dictionary.shape[0]
-    dtype = dictionary.dtype
-    atoms = jnp.pad(dictionary, ((0, missing), (0, 0)))
-    return Rows(atoms, jnp.asarray(n_blocks), jnp.asarray(alpha1, dtype), jnp.asarray(alpha2, dtype))
+
+def pad_rows(dictionary, alpha1, alpha2):
+    """`Rows` that hold all atoms of a dictionary."""
+    n_rows, dtype = dictionary.shape[0], dictionary.dtype
+    atoms = jnp.pad(dictionary, ((0, -n_rows % BLOCK), (0, 0)))
+    return Rows(atoms, jnp.asarray(n_rows), jnp.asarray(alpha1, dtype), jnp.asarray(alpha2, dtype))
 
 
 def matmul(a, b):
@@ -113,8 +116,8 @@ def sweep(rows, iterate, momentum, *, nonnegative):
     Returns
     -------
     iterate : Iterate
-    penalty : Array, shape ()
-        ``alpha1 ||R||_1 + alpha2 sum_k ||r_k||_inf`` of the new codes.
+    objective : Array, shape ()
+        ``1/2 ||X - R D||_F^2 + alpha1 ||R||_1 + alpha2 sum_k ||r_k||_inf`` of the new codes.
     """
 
     def update(block, state):
@@ -132,4 +135,5 @@ def sweep(rows, iterate, momentum, *, nonnegative):
     start = iterate.residual + momentum * (iterate.residual - iterate.previous_residual)
     state = (iterate.history, start, iterate.thresholds, jnp.zeros((), start.dtype))
     history, residual, thresholds, penalty = lax.fori_loop(0, rows.n_blocks, update, state)
-    return Iterate(history, residual, iterate.residual, thresholds), penalty
+    objective = 0.5 * jnp.sum(residual**2) + penalty
+    return Iterate(history, residual, iterate.residual, thresholds), objective

@@ -45,3 +45,9 @@ def implementation(request, monkeypatch, forget_level):
 def kernel(request, monkeypatch, forget_level):
     """The C++ kernels of each level."""
     use(request.param, monkeypatch)
+
+
+@pytest.fixture
+def best_kernel(monkeypatch, forget_level):
+    """The C++ kernels of the best level that the processor has."""
+    use(TESTED[0] if len(TESTED) == 1 else cpu.best_level(cpu.processor_flags()) or LEVELS[0], monkeypatch)

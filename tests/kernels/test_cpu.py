@@ -92,7 +92,7 @@ def test_any_number_of_samples(n, dtype, masked):
         np.testing.assert_allclose(one, other, rtol=0, atol=2000 * np.finfo(dtype).eps * np.abs(other).max())
 
 
-@pytest.mark.usefixtures("x64", "kernel")
+@pytest.mark.usefixtures("x64", "best_kernel")
 def test_one_answer_to_the_bit_however_often_and_without_the_entries():
     arguments = tiles_of(np.float64, 4, 6, 8, 300)
     full = kernels.sweep_tiles(LAPLACE, *arguments)
@@ -107,7 +107,7 @@ def test_one_answer_to_the_bit_however_often_and_without_the_entries():
     np.testing.assert_array_equal(short.bound, full.bound)
 
 
-@pytest.mark.usefixtures("x64", "kernel")
+@pytest.mark.usefixtures("x64", "best_kernel")
 @pytest.mark.parametrize("key", list(SLABS))
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_nan_in_nan_out_and_in_no_other_sample(dtype, key):
@@ -126,7 +126,7 @@ def test_nan_in_nan_out_and_in_no_other_sample(dtype, key):
     )
 
 
-@pytest.mark.usefixtures("x64", "kernel")
+@pytest.mark.usefixtures("x64", "best_kernel")
 def test_vmap_over_dictionaries():
     residual, codes, atoms, precision, tile = tiles_of(np.float64, 1, 5, 8, 20)
     many = jax.tree.map(lambda a: jnp.stack([a, a[::-1]]), atoms)
@@ -156,12 +156,15 @@ def shapes_of(tiles=2, n_features=3, n_atoms=8, n=5):
     return [*inputs, by_feature, by_atom, by_atom, by_atom, by_atom, (tiles, 5, n_atoms), by_sample]
 
 
-@pytest.mark.usefixtures("x64", "kernel")
-def test_every_malformed_call_is_an_error():
-    raw_call(shapes_of())
+def malformed_calls(call, shapes, name, unchecked=None):
+    """Call with each shape wrong in a few ways; every one must be an error that names the kernel.
+
+    ``unchecked`` is the position of a shape, and its axis, that may have any length.
+    """
+    call(shapes)
     rng = np.random.default_rng(0)
-    for position, shape in enumerate(shapes_of()):
-        for _ in range(6):
+    for position, shape in enumerate(shapes):
+        for _ in range(4):
             wrong = list(shape)
             what = rng.integers(3)
             if what == 0 or not wrong:
@@ -169,11 +172,15 @@ def test_every_malformed_call_is_an_error():
             elif what == 1:
                 wrong.pop(int(rng.integers(len(wrong))))
             else:
-                wrong[int(rng.integers(len(wrong)))] += int(rng.integers(1, 3))
-            shapes = shapes_of()
-            shapes[position] = tuple(wrong)
-            with pytest.raises(Exception, match=r"code_sweep|Wrong|rank|dimension"):
-                raw_call(shapes)
+                axis = int(rng.integers(len(wrong)))
+                wrong[axis if (position, axis) != unchecked else 0] += int(rng.integers(1, 3))
+            with pytest.raises(Exception, match=rf"{name}|Wrong|rank|dimension"):
+                call([*shapes[:position], tuple(wrong), *shapes[position + 1 :]])
+
+
+@pytest.mark.usefixtures("x64", "best_kernel")
+def test_every_malformed_call_is_an_error():
+    malformed_calls(raw_call, shapes_of(), "code_sweep")
     with pytest.raises(Exception, match="unknown slab"):
         raw_call(shapes_of(), slab=4)
     for empty in (dict(tiles=0), dict(n=0), dict(n_atoms=0), dict(n_features=0)):
@@ -209,7 +216,7 @@ def test_an_unknown_setting_is_named(monkeypatch):
 
 
 @pytest.mark.usefixtures("forget_level")
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_fit_does_not_depend_on_them(monkeypatch, masked):
     rng = np.random.default_rng(0)
     X, _ = sparse_data(rng, 60, 6, 3, 0.1)

@@ -1,0 +1,107 @@
+"""A Newton step of sparse coding: the minimum over codes whose signs, zeros and clipped entries stay as they are.
+
+On that face of the problem the objective is quadratic in the free codes and the levels of the rows. Near the solution
+its minimum has an error that the squared error of the codes bounds, and so has the residual as a dual point: residuals
+of sweeps certify only the square root of how good the codes are (semismooth Newton: Li, Sun & Toh, SIAM J. Optim. 2018).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .row_sweep import matmul
+
+MOST_STEPS = 30
+TOLERANCE = 1e-3
+
+
+class Face(NamedTuple):
+    """Where codes are; all (W, N)."""
+
+    sign: jax.Array
+    free: jax.Array
+    """Neither zero nor at the row's level."""
+    clipped: jax.Array
+
+
+def face_of(codes, alpha2):
+    """The face of the problem that codes are on."""
+    size = jnp.abs(codes)
+    used = size > 0
+    clipped = used & (size == jnp.max(size, axis=1, keepdims=True)) & (alpha2 > 0)
+    return Face(jnp.sign(codes), used & ~clipped, clipped)
+
+
+class _Point(NamedTuple):
+    """Free codes (W, N) and levels (W,)."""
+
+    codes: jax.Array
+    levels: jax.Array
+
+
+def _dot(a, b):
+    return jnp.sum(a.codes * b.codes) + jnp.sum(a.levels * b.levels)
+
+
+def _add(a, scale, b):
+    return jax.tree.map(lambda x, y: x + scale * y, a, b)
+
+
+def newton_step(rows, correlations, codes):
+    """Change of the codes to the minimum over their face, by conjugate gradients.
+
+    Parameters
+    ----------
+    rows : Rows
+    correlations : Array, shape (W, N)
+        Of the atoms with the residual.
+    codes : Array, shape (W, N)
+
+    Returns
+    -------
+    Array, shape (W, N)
+        Nothing keeps signs as they were or free codes below their level.
+    """
+    face = face_of(codes, rows.alpha2)
+    signed = face.sign * face.clipped
+    count = jnp.sum(face.clipped, axis=1)
+    gram = matmul(rows.atoms, rows.atoms.T)
+
+    def restrict(values):
+        return _Point(jnp.where(face.free, values, 0), jnp.sum(signed * values, axis=1))
+
+    def expand(point):
+        return point.codes + signed * point.levels[:, None]
+
+    def precondition(point):
+        return point._replace(levels=point.levels / jnp.maximum(count, 1))
+
+    def step(state):
+        x, r, p, rz, n = state
+        image = restrict(matmul(gram, expand(p)))
+        size = _dot(p, image)
+        length = jnp.where(size > 0, rz / size, 0)
+        x, r = _add(x, length, p), _add(r, -length, image)
+        z = precondition(r)
+        new = _dot(r, z)
+        return x, r, _add(z, new / jnp.where(rz > 0, rz, 1), p), new, n + 1
+
+    downhill = restrict(correlations - rows.alpha1 * face.sign)
+    downhill = downhill._replace(levels=downhill.levels - jnp.where(count > 0, rows.alpha2, 0))
+    start = precondition(downhill)
+    first = _dot(downhill, start)
+    state = jax.tree.map(jnp.zeros_like, downhill), downhill, start, first, 0
+    state = lax.while_loop(lambda s: (s[3] > TOLERANCE**2 * first) & (s[4] < MOST_STEPS), step, state)
+    return expand(state[0])
+
+
+def within(codes, change, alpha2):
+    """Codes after a change, back among those of their own sign and within what the clipped ones are now."""
+    level = jnp.max(jnp.abs(codes), axis=1, keepdims=True)
+    moved = codes + change
+    moved = jnp.where(moved * codes > 0, moved, 0)
+    clipped = (jnp.abs(codes) == level) & (level > 0)
+    level = jnp.max(jnp.where(clipped, jnp.abs(moved), 0), axis=1, keepdims=True)
+    return jnp.where(alpha2 > 0, jnp.clip(moved, -level, level), moved)
