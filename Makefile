@@ -28,7 +28,7 @@ SANITIZED := $(CURDIR)/build/sanitized
 sanitize: $(VENV)/.installed  ## the kernels with the address and undefined behaviour sanitizers
 	$(BIN)/python csrc/build.py --sanitize address,undefined --level x86-64-v3 --target $(SANITIZED)
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	PADL_BAYES_KERNELS=$(SANITIZED)/libpadl_x86-64-v3.so $(BIN)/python -m pytest tests/kernels/test_cpu.py tests/kernels/test_code_sweep.py
+	PADL_BAYES_KERNELS=$(SANITIZED)/libpadl_x86-64-v3.so $(BIN)/python -m pytest tests/kernels/test_cpu.py tests/kernels/test_code_sweep.py tests/kernels/test_rows.py
 
 calibrate: $(VENV)/.installed  ## the slow suite
 	$(BIN)/python -m pytest -m slow

@@ -75,7 +75,7 @@ def sweep_rows(rows, iterate, momentum, *, nonnegative):
 
 
 def feasibility_sweep(rows, F, *, nonnegative):
-    """`padl_bayes.kernels.dual_bound.feasibility_sweep`: a residual projected on one dual constraint after the other."""
+    """`padl_bayes.kernels.dual_bound.feasibility_sweep`: ``F`` projected on one dual constraint after the other."""
     reference = partial(dual_bound.feasibility_sweep, nonnegative=nonnegative)
     if not cpu.has_kernels(F.dtype):
         return reference(rows, F)

@@ -124,9 +124,8 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries):
     return done if entries else done._replace(probability=None, square=None, log_evidence=None)
 
 
-def _call_row_sweep(rows, history, residual, previous, thresholds, momentum, nonnegative):
-    dtype = residual.dtype
-    arrays = history, residual, previous, thresholds
+def _call_row_sweep(rows, arrays, momentum, nonnegative):
+    dtype = rows.atoms.dtype
     call = jax.ffi.ffi_call(
         target("row_sweep", dtype, level()),
         [*(jax.ShapeDtypeStruct(a.shape, dtype) for a in arrays), jax.ShapeDtypeStruct((), dtype)],
@@ -140,7 +139,7 @@ def _call_row_sweep(rows, history, residual, previous, thresholds, momentum, non
 
 def sweep_rows(rows, iterate, momentum, *, nonnegative):
     """`padl_bayes.kernels.sweep_rows` in C++."""
-    *arrays, objective = _call_row_sweep(rows, *iterate, momentum, nonnegative)
+    *arrays, objective = _call_row_sweep(rows, iterate, momentum, nonnegative)
     return Iterate(*arrays), objective
 
 
@@ -148,7 +147,7 @@ def feasibility_sweep(rows, F, *, nonnegative):
     """`padl_bayes.kernels.feasibility_sweep` in C++."""
     none = jnp.zeros(0, F.dtype)
     guesses = jnp.zeros(rows.atoms.shape[0], F.dtype)
-    return _call_row_sweep(rows, none, F, none, guesses, 0.0, nonnegative)[1]
+    return _call_row_sweep(rows, (none, F, none, guesses), 0.0, nonnegative)[1]
 
 
 def newton_step(rows, correlations, codes):

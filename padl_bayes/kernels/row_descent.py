@@ -104,7 +104,7 @@ def _check(X, rows, state, nonnegative, lasso):
 
 @partial(jax.jit, static_argnames="nonnegative")
 def dual_point_of(X, rows, codes, *, nonnegative):
-    """The dual point of a Newton step from these codes, nearly feasible: what certifies codes that are nearly optimal."""
+    """The dual point of a Newton step, nearly feasible: what certifies codes that are nearly optimal."""
     residual = X - matmul(rows.atoms.T, codes)
     change = newton_step(rows, matmul(rows.atoms, residual), codes)
     return feasibility_sweep(rows, residual - matmul(rows.atoms.T, change), nonnegative=nonnegative)

@@ -11,7 +11,12 @@ from padl_bayes.kernels import cpu
 LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
 # `make sanitize` has them tested in a library of its own.
 GIVEN = os.environ.get(cpu.VARIABLE, "")
-TESTED = [GIVEN] if GIVEN.endswith(".so") else LEVELS
+BEST = cpu.best_level(cpu.processor_flags()) if sys.platform == "linux" else None
+TESTED = [
+    level if level == (BEST or LEVELS[0]) else pytest.param(level, marks=pytest.mark.slow) for level in LEVELS
+]
+if GIVEN.endswith(".so"):
+    TESTED = [GIVEN]
 
 
 def use(level, monkeypatch):
@@ -19,8 +24,7 @@ def use(level, monkeypatch):
     if level in LEVELS:
         if sys.platform != "linux" or platform.machine() != "x86_64":
             pytest.skip("there are C++ kernels for Linux on x86-64")
-        best = cpu.best_level(cpu.processor_flags())
-        if best is None or LEVELS.index(level) > LEVELS.index(best):
+        if BEST is None or LEVELS.index(level) > LEVELS.index(BEST):
             pytest.skip(f"this processor is below {level}")
     monkeypatch.setenv(cpu.VARIABLE, level)
     cpu.level.cache_clear()
@@ -50,4 +54,4 @@ def kernel(request, monkeypatch, forget_level):
 @pytest.fixture
 def best_kernel(monkeypatch, forget_level):
     """The C++ kernels of the best level that the processor has."""
-    use(TESTED[0] if len(TESTED) == 1 else cpu.best_level(cpu.processor_flags()) or LEVELS[0], monkeypatch)
+    use(TESTED[0] if len(TESTED) == 1 else BEST or LEVELS[0], monkeypatch)

@@ -1,4 +1,4 @@
-"""The C++ kernels of sparse coding: row sweeps and Newton steps against plain JAX, dense algebra and malformed calls."""
+"""The C++ kernels of sparse coding, row sweeps and Newton steps: plain JAX, dense algebra, malformed calls."""
 
 import jax
 import jax.numpy as jnp
@@ -128,7 +128,7 @@ def test_a_newton_step_in_float32():
 
 @pytest.mark.usefixtures("x64", "best_kernel")
 def test_a_newton_step_with_copies_of_atoms_is_finite_and_downhill():
-    rows, codes, correlations, residual = on_a_face(np.float64)
+    rows, codes, correlations, _ = on_a_face(np.float64)
     twice = rows._replace(atoms=jnp.concatenate([rows.atoms, rows.atoms]), n_rows=2 * len(rows.atoms))
     both = jnp.concatenate([0.5 * codes, 0.5 * codes])
     change = cpu.newton_step(twice, jnp.concatenate([correlations, correlations]), both)
@@ -186,9 +186,7 @@ def sweep_call(shapes, n_rows=3, dtype=np.float64):
 
 def newton_call(shapes, n_rows=3, dtype=np.float64):
     """The handler of the Newton step, likewise."""
-    call = jax.ffi.ffi_call(
-        cpu.target("newton", dtype, cpu.level()), jax.ShapeDtypeStruct(shapes[6], dtype)
-    )
+    call = jax.ffi.ffi_call(cpu.target("newton", dtype, cpu.level()), jax.ShapeDtypeStruct(shapes[6], dtype))
     *arrays, alpha1, alpha2 = (jnp.zeros(s, dtype) for s in shapes[:6])
     return jax.block_until_ready(call(*arrays, jnp.asarray(n_rows, jnp.int32), alpha1, alpha2))
 
