@@ -1,8 +1,8 @@
 """A Newton step of sparse coding: the minimum over codes whose signs, zeros and clipped entries stay as they are.
 
-On that face of the problem the objective is quadratic in the free codes and the levels of the rows. What a sweep leaves
-certifies codes only to the square root of how good they are; the residual of this minimum is, near the solution, as good a
-dual point as the codes are (semismooth Newton: Li, Sun & Toh, SIAM J. Optim. 2018).
+On that face of the problem the objective is quadratic in the free codes and the levels of the rows. What a sweep
+leaves certifies codes only to the square root of how good they are; the residual of this minimum is, near the solution,
+as good a dual point as the codes are (semismooth Newton: Li, Sun & Toh, SIAM J. Optim. 2018).
 """
 
 from typing import NamedTuple
