@@ -250,7 +250,7 @@ calibration error over ten bins; beside it what it would be on average were the 
 def draw(name, result):
     """Diagrams of one part: a row each thing to compare with, a column each threshold."""
     groups = list(dict.fromkeys(row["against"] for row in result["rows"]))
-    fig = Figure(figsize=(4.2 * len(THRESHOLDS), 5.0 * len(groups)), layout="constrained")
+    fig = Figure(figsize=(4.2 * len(THRESHOLDS), 5.8 * len(groups)), layout="constrained")
     axes = fig.subplots(len(groups), len(THRESHOLDS), squeeze=False)
     for i, group in enumerate(groups):
         for j, threshold in enumerate(THRESHOLDS):
@@ -277,7 +277,8 @@ def write(results, folder):
     text = "\n".join([HEAD, *(section(name, result) for name, result in results.items())])
     (folder / "reliability.md").write_text(text, encoding="utf-8")
     for name, result in results.items():
-        draw(name, result).savefig(folder / f"reliability_{name}.png", dpi=80)
+        figure = draw(name, result)
+        figure.savefig(folder / f"reliability_{name}.png", dpi=80, bbox_inches="tight")
 
 
 def main(arguments=None):
