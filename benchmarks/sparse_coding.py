@@ -1,59 +1,80 @@
-"""Sparse coding of natural patches: seconds to equal suboptimality, this package against SPAMS.
+"""Sparse coding of natural patches on one thread: seconds to equal suboptimality, this package against rivals.
 
-Run ``python -m benchmarks.sparse_coding --quick``. Both sides use all cores; on one core, set
-``XLA_FLAGS=--xla_cpu_multi_thread_eigen=false OMP_NUM_THREADS=1`` and pin the process (``taskset -c 0``).
+Run ``python -m benchmarks.sparse_coding``; results of parts that are not run again are kept.
 """
 
-import argparse
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
-import spams
-from rich.console import Console
-from rich.table import Table
 
-from padl_bayes.datasets import natural_patches
-from padl_bayes.sparse_coding import sparse_code
+from benchmarks._posterior import Page, run_page
 
-N_ATOMS = 256
 ALPHA1 = 0.5
 SUBOPTIMALITY = 1e-6
+REPEATS = 3
 # Iteration limits to try: the first that reaches the target is timed.
 LIMITS = np.unique(np.geomspace(10, 3000, 24).astype(int))
 
 
-class Case(NamedTuple):
-    """One problem."""
+class Part(NamedTuple):
+    """Samples, ``alpha2`` over the samples, atoms."""
 
     n_samples: int
     alpha2_per_sample: float
+    n_atoms: int = 256
 
 
-QUICK = [Case(2000, 0.05), Case(2000, 0.175), Case(2000, 0.6)]
-FULL = [*QUICK, Case(20000, 0.175), Case(20000, 0.6)]
+PARTS = {
+    f"{n} patches, alpha2 {weight} N": Part(n, weight)
+    for n, weight in (
+        (2000, 0.05),
+        (2000, 0.175),
+        (2000, 0.6),
+        (20_000, 0.0175),
+        (20_000, 0.175),
+        (20_000, 0.6),
+    )
+}
+QUICK = Part(300, 0.3, 16)
 
 
-def learn_dictionary(X):
-    """Dictionary of ``N_ATOMS`` atoms from SPAMS's online learning: neither side's own."""
+def learn_dictionary(X, n_atoms):
+    """Dictionary from SPAMS's online learning: neither side's own."""
+    import spams
+
     atoms = spams.trainDL(
-        np.asfortranarray(X.T), K=N_ATOMS, lambda1=1.0, iter=200, mode=2, numThreads=-1, verbose=False
+        np.asfortranarray(X.T), K=n_atoms, lambda1=1.0, iter=200, mode=2, numThreads=1, verbose=False
     ).T
     return np.ascontiguousarray(atoms / np.linalg.norm(atoms, axis=1, keepdims=True))
 
 
 def code_with_spams(X, dictionary, alpha2, limit):
     """Codes after at most ``limit`` iterations of SPAMS's FISTA."""
+    import spams
+
     start = np.zeros((len(dictionary), len(X)), order="F", dtype=X.dtype)
     return spams.fistaFlat(
         np.asfortranarray(X.T), np.asfortranarray(dictionary.T), start,
         loss="square", regul="l1linf+l1", lambda1=alpha2, lambda2=ALPHA1,
-        tol=0.0, max_it=int(limit), numThreads=-1,
+        tol=0.0, max_it=int(limit), numThreads=1,
     ).T  # fmt: skip
+
+
+def code_with_numba(X, dictionary, alpha2, limit):
+    """Codes after ``limit`` sweeps of `benchmarks._row_descent_numba`."""
+    from benchmarks._row_descent_numba import code
+
+    return code(X, dictionary, ALPHA1, alpha2, int(limit))
 
 
 def code_with_ours(X, dictionary, alpha2, limit):
     """Codes after at most ``limit`` sweeps."""
+    from padl_bayes.sparse_coding import sparse_code
+
     return sparse_code(X, dictionary, ALPHA1, alpha2, tol=0.0, max_iter=int(limit)).codes
 
 
@@ -64,69 +85,106 @@ def energy(X, dictionary, alpha2, codes):
     return fit + ALPHA1 * np.abs(codes).sum() + alpha2 * np.abs(codes).max(axis=0).sum()
 
 
-def best_time(call, repeats=3):
-    """Result of ``call`` and the shortest of a few timings."""
+def times_of(call):
+    """Result of ``call`` and its seconds, after one call that compiles."""
+    call()
     times = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         started = time.perf_counter()
         result = call()
         times.append(time.perf_counter() - started)
-    return result, min(times)
+    return result, times
 
 
-def seconds_to_target(code, X, dictionary, alpha2, target):
-    """Time of the first iteration limit that reaches ``target``; infinity if none does."""
-    code(X, dictionary, alpha2, LIMITS[0])
+def times_to_target(code, X, dictionary, alpha2, target):
+    """The first iteration limit that reaches ``target`` and the times it takes; None if none does."""
     for limit in LIMITS:
         if energy(X, dictionary, alpha2, code(X, dictionary, alpha2, limit)) <= target:
-            return best_time(lambda limit=limit: code(X, dictionary, alpha2, limit))[1]
-    return np.inf
+            return {
+                "limit": int(limit),
+                "seconds": times_of(lambda n=limit: code(X, dictionary, alpha2, n))[1],
+            }
+    return None
 
 
-def run_case(case, X, dictionary):
-    """Timings of one problem, as a row of numbers."""
-    X = X[: case.n_samples]
-    alpha2 = case.alpha2_per_sample * case.n_samples
-    exact = sparse_code(X, dictionary, ALPHA1, alpha2, tol=1e-9)
-    target = exact.objective + SUBOPTIMALITY * 0.5 * np.sum(X**2)
-    single = X.astype(np.float32), dictionary.astype(np.float32)
-    certified, certified_time = best_time(lambda: sparse_code(X, dictionary, ALPHA1, alpha2))
+def _measure(part):
+    """Everything about one problem, in a process that has one processor."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    from padl_bayes.datasets import natural_patches
+    from padl_bayes.kernels import cpu
+    from padl_bayes.sparse_coding import sparse_code
+
+    X = natural_patches(part.n_samples, 8, seed=0).X
+    dictionary = learn_dictionary(natural_patches(20_000, 8, seed=1).X, part.n_atoms)
+    alpha2, whole = part.alpha2_per_sample * part.n_samples, 0.5 * np.sum(X**2)
+    exact = sparse_code(X, dictionary, ALPHA1, alpha2, tol=1e-10)
+    target = exact.objective + SUBOPTIMALITY * whole
+    problem = X, dictionary, alpha2, target
+    narrow = X.astype(np.float32), dictionary.astype(np.float32), alpha2, target
+    rows = {
+        "SPAMS, FISTA": times_to_target(code_with_spams, *problem),
+        "numba, row descent": times_to_target(code_with_numba, *problem),
+        "this package": times_to_target(code_with_ours, *problem),
+        "this package, float32": times_to_target(code_with_ours, *narrow),
+    }
+    found, seconds = times_of(lambda: sparse_code(X, dictionary, ALPHA1, alpha2, tol=SUBOPTIMALITY))
+    rows["this package, to a certified gap of 1e-6"] = {"limit": found.n_iter, "seconds": seconds}
     return {
-        "samples": case.n_samples,
-        "alpha2 / N": case.alpha2_per_sample,
         "active": int(np.count_nonzero(np.abs(exact.codes).max(axis=0))),
-        "SPAMS": seconds_to_target(code_with_spams, X, dictionary, alpha2, target),
-        "ours": seconds_to_target(code_with_ours, X, dictionary, alpha2, target),
-        "ours, float32": seconds_to_target(code_with_ours, *single, alpha2, target),
-        "ours, gap 1e-6": certified_time,
-        "sweeps": certified.n_iter,
+        "level": cpu.level(),
+        "gap": found.gap,
+        "suboptimality": (found.objective - exact.objective) / whole + exact.gap,
+        "rows": rows,
     }
 
 
-def show(rows):
-    """Print the table, with the ratio of the rival's time to ours."""
-    table = Table(title=f"Seconds to a suboptimality of {SUBOPTIMALITY:g} ({N_ATOMS} atoms, 8 x 8 patches)")
-    for name in [*rows[0], "SPAMS / ours"]:
-        table.add_column(name, justify="right")
-    for row in rows:
-        ratio = row["SPAMS"] / row["ours"]
-        table.add_row(*(f"{value:.3g}" for value in row.values()), f"{ratio:.1f}")
-    Console(width=120).print(table)
+def run_part(part, options, say):
+    """Result of one part, fit for JSON."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return {"sizes": list(part)} | pool.submit(_measure, part).result()
+
+
+def section(name, r):
+    """Markdown of one part."""
+    kernels = f"C++ kernels at {r['level']}" if r["level"] else "plain JAX"
+    slowest = r["rows"]["SPAMS, FISTA"]
+    lines = [
+        f"## {name}",
+        "",
+        f"{r['active']} of {r['sizes'][2]} atoms active, {kernels}. Certified gap at the stop {r['gap']:.1e}, true "
+        f"suboptimality at most {r['suboptimality']:.1e}. {r['machine']}.",
+        "",
+        "| | iterations | s, median | fastest | slowest | times as fast as SPAMS |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for label, row in r["rows"].items():
+        if row is None:
+            lines.append(f"| {label} | more than {LIMITS[-1]} | | | | |")
+            continue
+        seconds = row["seconds"]
+        ratio = f"{np.median(slowest['seconds']) / np.median(seconds):.1f}" if slowest else ""
+        lines.append(
+            f"| {label} | {row['limit']} | {np.median(seconds):.3f} | {min(seconds):.3f} | {max(seconds):.3f} "
+            f"| {ratio} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+HEAD = f"""# Sparse coding
+
+Written by `python -m benchmarks.sparse_coding`. 8 x 8 natural patches, a dictionary learned by SPAMS, `alpha1` {ALPHA1},
+one thread each, float64 unless said. Time to a suboptimality of {SUBOPTIMALITY:g}, relative to half the energy of the
+data: {REPEATS} repeats of the first limit on iterations, of {len(LIMITS)} in geometric progression, that reaches it.
+Iterations of SPAMS go over all atoms, sweeps of the others over those in use. The rival in numba is
+`benchmarks/_row_descent_numba.py`.
+"""
 
 
 def main(arguments=None):
-    """Run the benchmark and return its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="2,000 samples only, two minutes on a quiet machine"
-    )
-    options = parser.parse_args(arguments)
-    cases = QUICK if options.quick else FULL
-    X = natural_patches(max(case.n_samples for case in cases), 8, seed=0).X
-    dictionary = learn_dictionary(natural_patches(20000, 8, seed=1).X)
-    rows = [run_case(case, X, dictionary) for case in cases]
-    show(rows)
-    return rows
+    """Run the parts named and return the results of all."""
+    page = Page("sparse_coding", HEAD, PARTS, QUICK, run_part, section)
+    return run_page(page, arguments, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":
