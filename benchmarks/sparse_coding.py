@@ -173,7 +173,7 @@ def section(name, r):
 
 HEAD = f"""# Sparse coding
 
-Written by `python -m benchmarks.sparse_coding`. 8 x 8 natural patches, a dictionary learned by SPAMS, `alpha1` {ALPHA1},
+Written by `python -m benchmarks.sparse_coding`. Natural 8 x 8 patches, dictionary learned by SPAMS, `alpha1` {ALPHA1},
 one thread each, float64 unless said. Time to a suboptimality of {SUBOPTIMALITY:g}, relative to half the energy of the
 data: {REPEATS} repeats of the first limit on iterations, of {len(LIMITS)} in geometric progression, that reaches it.
 Iterations of SPAMS go over all atoms, sweeps of the others over those in use. The rival in numba is
