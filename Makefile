@@ -34,6 +34,7 @@ calibrate: $(VENV)/.installed  ## the slow suite
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.installed  ## comparisons with rivals
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
 notebooks: $(VENV)/.installed  ## run the notebooks and write them with their outputs

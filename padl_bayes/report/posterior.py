@@ -99,7 +99,10 @@ def _convergence(az, flat):
     columns = np.moveaxis(moving, 2, 0)
     # chains that are stuck have no variance, and an infinite R-hat
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.array([float(az.rhat(c)) for c in columns]), np.array([float(az.ess(c)) for c in columns])
+        rhat = np.array([float(az.rhat(c)) for c in columns])
+        # Chains that each stand still: with numba installed, ArviZ says NaN where it says infinity without.
+        still = np.array([np.all(np.ptp(c, axis=1) == 0) for c in columns], bool)
+        return np.where(still, np.inf, rhat), np.array([float(az.ess(c)) for c in columns])
 
 
 def _summary(az, values):
