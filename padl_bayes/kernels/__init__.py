@@ -23,8 +23,11 @@ def by_reference(slab, entries, residual, codes, atoms, precision, tile):
     return jax.lax.map(one, (residual, codes, tile))
 
 
-def _by_kernel(slab, entries, residual, codes, atoms, precision, tile):
-    return cpu.sweep_tiles(slab, residual, codes, atoms, precision, tile, entries=entries)
+def _fastest(kernel, reference, dtype, *arguments):
+    """What the C++ kernel says where there is one for the platform, else what the reference says."""
+    if not cpu.has_kernels(dtype):
+        return reference(*arguments)
+    return jax.lax.platform_dependent(*arguments, cpu=kernel, default=reference)
 
 
 def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) -> Sweep:
@@ -53,9 +56,9 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
     """
     arguments = residual, codes, atoms, precision, tile
     reference = partial(by_reference, slab, entries)
-    if tile.uniforms is not None or not cpu.has_kernels(residual.dtype):
+    if tile.uniforms is not None:
         return reference(*arguments)
-    return jax.lax.platform_dependent(*arguments, cpu=partial(_by_kernel, slab, entries), default=reference)
+    return _fastest(partial(cpu.sweep_tiles, slab, entries), reference, residual.dtype, *arguments)
 
 
 def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
@@ -68,19 +71,15 @@ def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
 def sweep_rows(rows, iterate, momentum, *, nonnegative):
     """`padl_bayes.kernels.row_sweep.sweep`: one pass of exact updates over all rows of codes."""
     reference = partial(row_sweep.sweep, nonnegative=nonnegative)
-    if not cpu.has_kernels(iterate.residual.dtype):
-        return reference(rows, iterate, momentum)
     kernel = partial(cpu.sweep_rows, nonnegative=nonnegative)
-    return jax.lax.platform_dependent(rows, iterate, momentum, cpu=kernel, default=reference)
+    return _fastest(kernel, reference, iterate.residual.dtype, rows, iterate, momentum)
 
 
 def feasibility_sweep(rows, F, *, nonnegative):
     """`padl_bayes.kernels.dual_bound.feasibility_sweep`: ``F`` projected on one dual constraint after the other."""
     reference = partial(dual_bound.feasibility_sweep, nonnegative=nonnegative)
-    if not cpu.has_kernels(F.dtype):
-        return reference(rows, F)
     kernel = partial(cpu.feasibility_sweep, nonnegative=nonnegative)
-    return jax.lax.platform_dependent(rows, F, cpu=kernel, default=reference)
+    return _fastest(kernel, reference, F.dtype, rows, F)
 
 
 def newton_step(rows, correlations, codes):
@@ -88,8 +87,4 @@ def newton_step(rows, correlations, codes):
 
     None, zeros, where a direct solution would cost more than the sweeps that it saves.
     """
-    if not cpu.has_kernels(codes.dtype):
-        return newton.newton_step(rows, correlations, codes)
-    return jax.lax.platform_dependent(
-        rows, correlations, codes, cpu=cpu.newton_step, default=newton.newton_step
-    )
+    return _fastest(cpu.newton_step, newton.newton_step, codes.dtype, rows, correlations, codes)

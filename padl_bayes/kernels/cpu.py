@@ -94,7 +94,7 @@ def has_kernels(dtype):
     return np.dtype(dtype) in SUFFIX and level() is not None
 
 
-def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries):
+def sweep_tiles(slab, entries, residual, codes, atoms, precision, tile):
     """`padl_bayes.kernels.sweep_tiles` in C++."""
     tiles, _, n = residual.shape
     dtype, shape = residual.dtype, codes.shape

@@ -99,9 +99,8 @@ def newton_step(rows, correlations, codes):
 
 def within(codes, change, alpha2):
     """Codes after a change, back among those of their own sign and within what the clipped ones are now."""
-    level = jnp.max(jnp.abs(codes), axis=1, keepdims=True)
     moved = codes + change
     moved = jnp.where(moved * codes > 0, moved, 0)
-    clipped = (jnp.abs(codes) == level) & (level > 0)
+    clipped = face_of(codes, alpha2).clipped
     level = jnp.max(jnp.where(clipped, jnp.abs(moved), 0), axis=1, keepdims=True)
     return jnp.where(alpha2 > 0, jnp.clip(moved, -level, level), moved)
