@@ -19,5 +19,6 @@ from .reliability import reappearance as reappearance
 from .reliability import reliability as reliability
 from .sparse_coding import SparseCode as SparseCode
 from .sparse_coding import sparse_code as sparse_code
+from .sparse_coding import sparse_code_path as sparse_code_path
 
 __version__ = "0.1.0"

@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from padl_bayes._precision import precision_of
-from padl_bayes._validation import check_count, check_dictionary, check_matrix, check_scalar
+from padl_bayes._validation import check_array, check_count, check_dictionary, check_matrix, check_scalar
 from padl_bayes.kernels.dual_bound import dual_bound
 from padl_bayes.kernels.row_descent import LEAST_MOMENTUM, descend, dual_point_of
 from padl_bayes.kernels.row_sweep import BLOCK, matmul, pad_rows, penalty
 from padl_bayes.objective import relative_gap
 
 MOST_SWEEPS = 500
+ROUGH_SIZE = 2**22
+ROUGH_TOL = 1e-6
 
 
 class SparseCode(NamedTuple):
@@ -172,10 +174,22 @@ def _solve(problem, codes, tol, max_sweeps, energy):
     return Solution(full, float(objective), best, gap, n_sweeps, gap <= tol, stalled)
 
 
+def _roughly(problem, codes, tol, max_sweeps, energy):
+    """`_solve` in float32, the data scaled to a mean square of one; codes come back in float64."""
+    scale = (2 * energy / problem.X.size) ** 0.5
+    narrow = Problem(
+        (problem.X / scale).astype(jnp.float32), problem.dictionary.astype(jnp.float32),
+        problem.alpha1 / scale, problem.alpha2 / scale, problem.nonnegative,
+    )  # fmt: skip
+    found = _solve(narrow, (codes / scale).astype(jnp.float32), tol, max_sweeps, energy / scale**2)
+    return found._replace(codes=found.codes.astype(jnp.float64) * scale)
+
+
 def solve(problem, codes, *, tol, max_sweeps, energy):
     """Minimise over the codes of ``problem`` until the relative gap is within ``tol``.
 
-    Where float32 stops making progress before that, float64 takes over, and the codes are rounded at the end.
+    Where there are many float64 codes, float32 brings them near first, at half the cost of a sweep. Where float32 codes
+    stop making progress, float64 takes over, and they are rounded at the end.
 
     Parameters
     ----------
@@ -191,8 +205,14 @@ def solve(problem, codes, *, tol, max_sweeps, energy):
     -------
     Solution
     """
+    if codes.dtype == np.float64:
+        if codes.size < ROUGH_SIZE or energy == 0:
+            return _solve(problem, codes, tol, max_sweeps, energy)
+        rough = _roughly(problem, codes, max(tol, ROUGH_TOL), max_sweeps, energy)
+        found = _solve(problem, rough.codes, tol, max_sweeps - rough.n_sweeps, energy)
+        return found._replace(n_sweeps=found.n_sweeps + rough.n_sweeps)
     found = _solve(problem, codes, tol, max_sweeps, energy)
-    if not found.stalled or codes.dtype == np.float64:
+    if not found.stalled:
         return found
     with jax.enable_x64(True):
         wide = problem._replace(
@@ -262,34 +282,93 @@ def sparse_code(
     -----
     With both weights zero the codes are those of least squares, of least norm where that leaves a choice.
     """
-    dictionary = check_dictionary(dictionary)
-    X = check_matrix(X, n_features=dictionary.shape[1])
-    alpha1, alpha2 = check_scalar(alpha1, "alpha1"), check_scalar(alpha2, "alpha2")
-    tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
+    alpha = check_scalar(alpha1, "alpha1"), check_scalar(alpha2, "alpha2")
+    X, dictionary = _check_data(X, dictionary)
     shape = (X.shape[0], dictionary.shape[0])
     dtype = np.result_type(X, dictionary)
-    if codes_init is None:
-        codes_init = np.zeros(shape, dtype)
-    else:
+    if codes_init is not None:
         codes_init = check_matrix(codes_init, "codes_init", n_features=shape[1]).astype(dtype)
         if codes_init.shape != shape:
             raise ValueError(f"codes_init must have shape {shape}, found {codes_init.shape}")
         if nonnegative:
             codes_init = np.maximum(codes_init, 0)
-    if alpha1 == alpha2 == 0:
-        if nonnegative:
-            raise ValueError("alpha1 or alpha2 must be positive for nonnegative codes, found both zero")
-        codes, objective, gap = _least_squares(X, dictionary)
-        return SparseCode(codes.astype(dtype), objective, gap, 1, "converged: least squares, no penalty")
+        codes_init = codes_init.T
+    (found,) = _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative)
+    return found
+
+
+def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonnegative=False):
+    """`sparse_code` for several pairs of weights, each started from the codes of the pair before.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, P)
+    dictionary : array_like, shape (K, P)
+    alphas : array_like, shape (L, 2)
+        Pairs ``(alpha1, alpha2)``, taken in their order: from large to small is fastest.
+    tol, max_iter, nonnegative
+        As in `sparse_code`, for each pair.
+
+    Returns
+    -------
+    list of SparseCode
+        One a pair, in their order.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `sparse_code`.
+
+    Examples
+    --------
+    >>> import numpy as np, padl_bayes as pb
+    >>> data = pb.datasets.bars(n_samples=200, seed=0)
+    >>> largest = pb.objective.alpha2_max(data.X, data.dictionary)
+    >>> path = pb.sparse_code_path(data.X, data.dictionary, [(0, a) for a in largest * np.array([1, 0.5, 0.1])])
+    >>> [int((found.codes != 0).any(axis=0).sum()) for found in path]
+    [0, 10, 10]
+    """
+    alphas = check_array(alphas, "alphas", ("n_pairs", 2))
+    pairs = [
+        (check_scalar(float(a), f"alphas[{i}, 0]"), check_scalar(float(b), f"alphas[{i}, 1]"))
+        for i, (a, b) in enumerate(alphas)
+    ]
+    X, dictionary = _check_data(X, dictionary)
+    return _follow(X, dictionary, pairs, None, tol, max_iter, nonnegative)
+
+
+def _check_data(X, dictionary):
+    dictionary = check_dictionary(dictionary)
+    return check_matrix(X, n_features=dictionary.shape[1]), dictionary
+
+
+def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative):
+    """`SparseCode` of each pair of weights in turn, from ``codes`` (K, N), zero if None."""
+    tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
+    if nonnegative and (0, 0) in alphas:
+        raise ValueError("alpha1 or alpha2 must be positive for nonnegative codes, found both zero")
+    dtype = np.result_type(X, dictionary)
     energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
+    results = []
     with precision_of(X, dictionary):
-        problem = Problem(jnp.asarray(X.T), jnp.asarray(dictionary, dtype), alpha1, alpha2, nonnegative)
-        found = solve(
-            problem._replace(X=problem.X.astype(dtype)), jnp.asarray(codes_init.T),
-            tol=tol, max_sweeps=max_iter, energy=energy,
-        )  # fmt: skip
-        codes = np.array(found.codes.T)
-    return SparseCode(codes, found.objective, found.gap, found.n_sweeps, _describe(found, tol))
+        first = Problem(jnp.asarray(X.T, dtype), jnp.asarray(dictionary, dtype), 0.0, 0.0, nonnegative)
+        codes = jnp.zeros((len(dictionary), len(X)), dtype) if codes is None else jnp.asarray(codes)
+        for alpha in alphas:
+            if alpha == (0, 0):
+                least, objective, gap = _least_squares(X, dictionary)
+                results.append(
+                    SparseCode(least.astype(dtype), objective, gap, 1, "converged: least squares, no penalty")
+                )
+                continue
+            problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
+            found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
+            codes = found.codes
+            results.append(
+                SparseCode(
+                    np.array(codes.T), found.objective, found.gap, found.n_sweeps, _describe(found, tol)
+                )
+            )
+    return results
 
 
 def _describe(found, tol):

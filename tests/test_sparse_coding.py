@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import spams
 
+from padl_bayes import sparse_coding
 from padl_bayes.objective import alpha1_max, alpha2_max, duality_gap, kkt_residuals, padl_energy
-from padl_bayes.sparse_coding import sparse_code
+from padl_bayes.sparse_coding import sparse_code, sparse_code_path
 from tests.oracles.convex import codes_by_proximal_gradient, codes_by_quadratic_program, energy
 
 
@@ -287,3 +288,57 @@ def test_bad_input_is_named(arguments, options, match):
 def test_duality_gap_refuses(codes, alphas, match):
     with pytest.raises(ValueError, match=match):
         duality_gap(X_GOOD, codes, D_GOOD, *alphas, nonnegative=True)
+
+
+@pytest.mark.parametrize(("tol", "scale"), [(1e-9, 1.0), (1e-6, 1e-12), (1e-9, 1e30), (0.0, 1.0)])
+def test_what_float32_brings_near_float64_finishes(tol, scale, monkeypatch):
+    """Scaled so that float32 alone would over- or underflow."""
+    X, D = problem(5, n=30)
+    plain = sparse_code(X * scale, D, 0.2 * scale, 0.8 * scale, tol=1e-9)
+    monkeypatch.setattr(sparse_coding, "ROUGH_SIZE", 0)
+    found = sparse_code(X * scale, D, 0.2 * scale, 0.8 * scale, tol=tol, max_iter=500)
+    assert found.codes.dtype == np.float64
+    assert found.gap <= max(tol, 1e-12)
+    assert found.status.startswith("converged") == (tol > 0)
+    half = 0.5 * np.sum((X * scale) ** 2)
+    assert abs(found.objective - plain.objective) <= max(tol, 1e-9) * half
+    assert found.objective == pytest.approx(
+        energy(X * scale, found.codes, D, 0.2 * scale, 0.8 * scale), rel=1e-12
+    )
+    assert sparse_code(0 * X, D, 0.2, 0.8).gap == 0
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_a_path_is_its_points(nonnegative):
+    X, D = problem(6, n=200, p=20, k=40)
+    largest = alpha2_max(X, D, 0.1, nonnegative=nonnegative)
+    alphas = [(0.1, largest * share) for share in (1, 0.6, 0.3, 0.3, 0.1, 0.05)]
+    path = sparse_code_path(X, D, alphas, nonnegative=nonnegative)
+    points = [sparse_code(X, D, *alpha, nonnegative=nonnegative) for alpha in alphas]
+    half = 0.5 * np.sum(X**2)
+    for one, other in zip(path, points, strict=True):
+        assert one.status.startswith("converged")
+        assert abs(one.objective - other.objective) <= 1e-6 * half
+    assert not path[0].codes.any()
+    assert path[3].n_iter == 0 < points[3].n_iter
+    np.testing.assert_array_equal(path[3].codes, path[2].codes)
+
+
+def test_a_path_has_least_squares_where_nothing_is_penalised():
+    X, D = problem(7)
+    first, last = sparse_code_path(X, D, [(0.1, 0.5), (0.0, 0.0)])
+    assert "least squares" in last.status
+    assert last.objective < first.objective
+
+
+@pytest.mark.parametrize(
+    ("alphas", "options", "words"),
+    [
+        ([0.1, 0.5], {}, "alphas must have shape"),
+        ([(0.1, -0.5)], {}, r"alphas\[0, 1\]"),
+        ([(0.1, 0.5), (0.0, 0.0)], {"nonnegative": True}, "must be positive"),
+    ],
+)
+def test_bad_paths_get_one_clear_error(alphas, options, words):
+    with pytest.raises(ValueError, match=words):
+        sparse_code_path(*problem(), alphas, **options)
