@@ -20,7 +20,7 @@ from ..kernels.code_sweep import Atoms
 from ..kernels.slabs import SLABS
 from . import moves
 from .noise import noise_scale_of
-from .recoding import Coded, recode_all
+from .recoding import TRANSFORM_SWEEPS, Coded, recode_all
 from .results import EmFit
 from .variational import PASSES, State, make_problem, padded_atoms, precision_ceiling, untile_rows
 
@@ -144,10 +144,15 @@ def _settle(settings, problem, fit, tol):
             return Outcome(fit, False, f"stopped at max_iter after {spent} passes, {reason}: raise max_iter")
 
 
-def _optimise(settings, problem, state, n_atoms, tol, rng):
+def discover(settings, problem, state, rng):
+    """Anneal, and delete atoms as long as the evidence rises."""
     fit = _anneal(settings, problem, state)
     fit = moves.run(settings, problem, fit.state, chunks=moves.REFIT_CHUNKS, stage="anneal")
-    fit = moves.refresh(settings, problem, moves.prune(settings, problem, fit, rng), rng)
+    return moves.refresh(settings, problem, moves.prune(settings, problem, fit, rng), rng)
+
+
+def refine(settings, problem, fit, n_atoms, tol, rng):
+    """Melt and cool until that brings nothing, keep ``n_atoms`` at most, and pass until the bound stands still."""
     fit = _improve(settings, problem, fit, rng)
     fit = moves.limit(settings, problem, fit, rng, n_atoms)
     return _settle(settings, problem, fit, tol)
@@ -256,7 +261,8 @@ def fit_em(
         problem = make_problem(X, mask, slab=slab)
         settings = moves.Settings(key, working, history)
         state = initial_state(key, problem, X, working, rng)
-        outcome = _optimise(settings, problem, state, n_atoms, tol, rng)
+        fit = discover(settings, problem, state, rng)
+        outcome = refine(settings, problem, fit, n_atoms, tol, rng)
         result = _package(settings, problem, outcome, len(X), n_atoms, rng)
     return EmFit(
         **result,
@@ -304,7 +310,8 @@ def code_em(X, fit, *, mask=None):
         hot, precision = (jnp.asarray(scale**-2, dtype) for scale in (fit.data_scale, fit.coding_noise_scale))
         codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
         state = State(codes, atoms, jnp.zeros(padded, dtype), precision)
-        coded = recode_all((fit.slab, fit.nonnegative), problem._replace(hot=hot), state)
+        problem = problem._replace(hot=hot)
+        coded = recode_all((fit.slab, fit.nonnegative), problem, state, settle=TRANSFORM_SWEEPS)
         tables = (coded.codes, coded.probability, coded.square)
         codes, probability, square = (untile_rows(table, n_samples)[:, :n_active] for table in tables)
         bound = np.asarray(coded.bound).reshape(-1)[:n_samples]

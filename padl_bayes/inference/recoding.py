@@ -12,12 +12,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..kernels import sweep_tile
+from ..kernels import sweep_tile, sweep_tiles
 from ..kernels.code_sweep import Tile, residual_of
 from ..kernels.slabs import SLABS
 
 COOLING_STEPS = 12
 SETTLING_SWEEPS = 3
+TRANSFORM_SWEEPS = 30
 
 
 class Coded(NamedTuple):
@@ -56,6 +57,37 @@ def _follow(slab, x, codes, atoms, ladder, n_steps, tile):
     return Coded(codes, probability, square, bound)
 
 
+def code_afresh(slab, x, valid, atoms, precision, hot, settle):
+    """Codes found from nothing while the noise is cooled down: the pass of a mini-batch.
+
+    Parameters
+    ----------
+    slab : tuple (str, bool)
+    x : array, shape (tiles, P, n)
+    valid : array, shape (tiles, n)
+    atoms : Atoms
+    precision, hot : scalar
+    settle : int
+        Sweeps at the noise precision itself.
+
+    Returns
+    -------
+    Sweep
+        The last one, with a leading axis of tiles; nothing is kept of single entries but their codes.
+    """
+    ladder = jnp.concatenate([cooling(hot, precision), jnp.full(settle - 1, precision)])
+    tile = Tile(valid)
+
+    def step(carry, precision):
+        residual, codes = carry
+        done = sweep_tiles(SLABS[slab], residual, codes, atoms, precision, tile, entries=False)
+        return (done.residual, done.codes), None
+
+    blank = jnp.zeros((len(x), atoms.rate.shape[0], x.shape[2]), x.dtype)
+    (residual, codes), _ = jax.lax.scan(step, (x, blank), ladder)
+    return sweep_tiles(SLABS[slab], residual, codes, atoms, precision, tile, entries=False)
+
+
 def _reordered(slab, x, codes, atoms, ladder, n_steps, tile, order):
     """`_follow` with the atoms visited in ``order``."""
     place = jnp.argsort(order)
@@ -65,8 +97,8 @@ def _reordered(slab, x, codes, atoms, ladder, n_steps, tile, order):
     return Coded(coded.codes[place], coded.probability[place], coded.square[place], coded.bound)
 
 
-@partial(jax.jit, static_argnums=0)
-def recode_tile(slab, x, codes, atoms, precision, hot, tile, order):
+@partial(jax.jit, static_argnums=0, static_argnames="settle")
+def recode_tile(slab, x, codes, atoms, precision, hot, tile, order, settle=SETTLING_SWEEPS):
     """Best, sample by sample, of the codes refined and the two codes found afresh.
 
     Parameters
@@ -81,17 +113,18 @@ def recode_tile(slab, x, codes, atoms, precision, hot, tile, order):
     tile : Tile
     order : array of int, shape (K,)
         Permutation of the atoms, visited so and in reverse.
+    settle : int
+        Sweeps at the noise precision itself. Atoms that are much alike need more of them.
 
     Returns
     -------
     Coded
     """
-    settle = jnp.full(SETTLING_SWEEPS, precision)
-    warm = jnp.full(COOLING_STEPS + SETTLING_SWEEPS, precision)
-    cold = jnp.concatenate([cooling(hot, precision), settle])
+    warm = jnp.full(COOLING_STEPS + settle, precision)
+    cold = jnp.concatenate([cooling(hot, precision), warm[:settle]])
     blank = jnp.zeros_like(codes)
     starts = jnp.stack([codes, blank, blank])
-    n_steps = jnp.array([SETTLING_SWEEPS, len(cold), len(cold)])
+    n_steps = jnp.array([settle, len(cold), len(cold)])
     orders = jnp.stack([jnp.arange(len(order)), order, order[::-1]])
     tried = jax.lax.map(
         lambda one: _reordered(SLABS[slab], x, one[0], atoms, one[1], one[2], tile, one[3]),
@@ -103,7 +136,7 @@ def recode_tile(slab, x, codes, atoms, precision, hot, tile, order):
     )
 
 
-def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=None):
+def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=None, settle=SETTLING_SWEEPS):
     """`recode_tile` on all tiles, one after the other: compiled once for however many there are.
 
     Parameters
@@ -120,6 +153,8 @@ def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=Non
         Atom that a sample must not use.
     order : array of int, shape (K,), optional
         Permutation of the atoms; they are visited so and in reverse.
+    settle : int
+        As in `recode_tile`.
 
     Returns
     -------
@@ -139,14 +174,14 @@ def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=Non
             hot,
             Tile(valid[t], None if observed is None else observed[t], excluded[t]),
             order,
+            settle=settle,
         )
         for t in range(len(x))
     ]
     return jax.tree.map(lambda *tiles: jnp.stack(tiles), *coded)
 
 
-def recode_all(slab, problem, state, order=None):
+def recode_all(slab, problem, state, order=None, settle=SETTLING_SWEEPS):
     """`recode` of all samples of a problem from the codes they have."""
-    return recode(
-        slab, problem.x, problem.valid, problem.observed, state.codes, state, problem.hot, order=order
-    )
+    data = (problem.x, problem.valid, problem.observed)
+    return recode(slab, *data, state.codes, state, problem.hot, order=order, settle=settle)
