@@ -31,7 +31,8 @@ def _from_objects(array, name):
         ) from None
 
 
-def _as_real_array(values, name):
+def as_real_array(values, name):
+    """Return ``values`` as an array of float32 or float64, of any shape; errors as those of `check_matrix`."""
     if values is None:
         raise TypeError(f"{name} is None; pass an array of numbers")
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
@@ -65,7 +66,7 @@ def _as_real_array(values, name):
 
 
 def _as_filled_matrix(values, name):
-    X = _as_real_array(values, name)
+    X = as_real_array(values, name)
     if X.ndim != 2:
         hint = f"; reshape one sample to (1, {X.size})" if X.ndim == 1 else ""
         raise ValueError(f"{name} must have 2 dimensions (samples, features), found shape {X.shape}{hint}")
@@ -142,7 +143,7 @@ def check_array(values, name, shape):
     ValueError
         Another shape, nothing in it, NaN or infinity.
     """
-    array = _as_real_array(values, name)
+    array = as_real_array(values, name)
     last = shape[1:] if shape[:1] == ("...",) else shape
     found = array.shape[array.ndim - len(last) :] if array.ndim >= len(last) else ()
     fits = len(found) == len(last) and (len(last) < len(shape) or array.ndim == len(last))

@@ -11,6 +11,7 @@ from ._precision import precision_of
 from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
 from .inference.em import code_em, fit_em
 from .inference.map import fit_map
+from .inference.minibatch import fit_em_minibatch
 from .kernels.box_lasso import box_lasso
 from .progress import pass_progress
 
@@ -48,6 +49,9 @@ class PADL:
         Budget of passes ("em") or iterations ("map"); the engine's default if not given.
     tol : float, optional
         Stopping tolerance; the engine's default if not given.
+    batch_size : int, optional
+        "em" only: read the samples in batches of so many (`inference.fit_em_minibatch`). ``X`` may then be
+        memory-mapped, the name of a ``.npy`` file or an iterable of chunks.
     random_state : int
         Seed. A fit is a function of the data and the seed.
     progress : bool
@@ -97,6 +101,7 @@ class PADL:
         alpha=None,
         max_iter=None,
         tol=None,
+        batch_size=None,
         random_state=0,
         progress=False,
     ):
@@ -107,6 +112,7 @@ class PADL:
         self.alpha = alpha
         self.max_iter = max_iter
         self.tol = tol
+        self.batch_size = batch_size
         self.random_state = random_state
         self.progress = progress
 
@@ -162,7 +168,8 @@ class PADL:
         names = getattr(X, "columns", None)
         found = self._fit_em(X, mask) if self.method == "em" else self._fit_map(X, mask)
         self._adopt(found)
-        self._X, self._mask = X, mask
+        # A fit in batches does not hold its samples.
+        self._X, self._mask = (X if self.batch_size is None else None), mask
         if names is not None and all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.asarray(names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
@@ -180,21 +187,22 @@ class PADL:
             )
         if self.alpha is not None:
             raise ValueError(f"method='em' estimates all weights: alpha must be None, found {self.alpha!r}")
+        options = self._budget() | {"slab": self.slab, "nonnegative": self.nonnegative}
         with pass_progress(self.progress) as callback:
-            return fit_em(
-                X,
-                self.n_atoms,
-                slab=self.slab,
-                nonnegative=self.nonnegative,
-                mask=mask,
-                random_state=self.random_state,
-                callback=callback,
-                **self._budget(),
-            )
+            options |= {"random_state": self.random_state, "callback": callback}
+            if self.batch_size is None:
+                return fit_em(X, self.n_atoms, mask=mask, **options)
+            if mask is not None:
+                raise ValueError("batch_size takes no mask: leave it out for data with missing entries")
+            return fit_em_minibatch(X, self.n_atoms, batch_size=self.batch_size, **options)
 
     def _fit_map(self, X, mask):
         if mask is not None:
             raise ValueError("method='map' takes no mask: use method='em' for data with missing entries")
+        if self.batch_size is not None:
+            raise ValueError(
+                f"method='map' takes no batches: batch_size must be None, found {self.batch_size!r}"
+            )
         with pass_progress(self.progress) as callback:
             return fit_map(
                 X,
@@ -362,6 +370,8 @@ class PADL:
         check_choice(method, "method", posterior.METHODS)
         check_choice(keep_codes, "keep_codes", ("moments", "draws"))
         check_choice(start, "start", posterior.STARTS)
+        if X is None and self.batch_size is not None:
+            raise ValueError("X must be given: a fit in batches does not hold its samples")
         mask = self._mask if X is None else None
         X, mask = self._check_samples(self._X if X is None else X, mask)
         request = posterior.Request(

@@ -10,6 +10,7 @@ from .gibbs import Gibbs as Gibbs
 from .gibbs import GibbsDraws as GibbsDraws
 from .gibbs import sample_gibbs as sample_gibbs
 from .map import fit_map as fit_map
+from .minibatch import fit_em_minibatch as fit_em_minibatch
 from .nuts import sample_nuts as sample_nuts
 from .predictive import log_predictive as log_predictive
 from .predictive import pointwise_log_likelihood as pointwise_log_likelihood

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .recoding import COOLING_STEPS, recode, recode_all
+from .recoding import COOLING_STEPS, SETTLING_SWEEPS, recode, recode_all
 from .variational import (
     atom_cost,
     log_active_prior,
@@ -119,8 +119,10 @@ def _gather(array, tile, place, width):
     return jnp.asarray(rows.reshape(-1, width, rows.shape[1]).transpose(0, 2, 1))
 
 
-def deletion_gains(settings, problem, state, coded, rng, most=32):
-    """Evidence gained by deleting each atom (K,), the dictionary held and the samples that use it coded anew.
+def deletion_losses(settings, problem, state, coded, rng, most=32, settle=None):
+    """What the bound of the samples changes by where an atom is deleted (K,), zero for atoms that are off.
+
+    The dictionary is held and the samples that use the atom are coded anew.
 
     Parameters
     ----------
@@ -134,43 +136,56 @@ def deletion_gains(settings, problem, state, coded, rng, most=32):
         Draws the users that stand for an atom's other users.
     most : int
         Number of users of an atom that are coded anew.
+    settle : int, optional
+        As in `recode`, for codes that are not settled: those with the atom are found as carefully then.
     """
     active = active_of(state)
     probability = np.asarray(coded.probability)
-    gains = np.full(probability.shape[1], -np.inf)
-    gains[active] = np.asarray(atom_cost(problem, state) - log_prior(problem, state.atoms), np.float64)[
-        active
-    ]
+    change = np.zeros(probability.shape[1])
     users = probability > USED
     usage_logit = np.asarray(state.atoms.usage_logit, np.float64)
     # An entry that is not used adds log((1 - usage) / (1 - P(used))) to the bound: deletion gives that back.
     spare = np.where(users, 0, np.log1p(-np.where(users, 0, probability).astype(np.float64)))
     spare = (spare + np.logaddexp(0, usage_logit)[:, None] * ~users) * np.asarray(problem.valid)[:, None]
-    gains[active] += spare.sum(axis=(0, 2))[active]
+    change[active] += spare.sum(axis=(0, 2))[active]
     chosen = _choose_users(probability, active, rng, most)
     if chosen is None:
-        return gains
+        return change
     tile, place, atom, weight = chosen
     width = probability.shape[2]
     pairs = (tile, place, width)
     excluded = np.pad(atom, (0, -len(atom) % width), constant_values=-1).reshape(-1, width)
-    without = _gather(state.codes, *pairs)
-    without = jnp.where(jnp.arange(without.shape[1])[:, None] == excluded[:, None, :], 0, without)
-    alone = recode(
-        settings.slab,
+    with_it = _gather(state.codes, *pairs)
+    without = jnp.where(jnp.arange(with_it.shape[1])[:, None] == excluded[:, None, :], 0, with_it)
+    data = (
         _gather(problem.x, *pairs),
         jnp.ones(excluded.shape, state.codes.dtype),
         _gather(problem.observed, *pairs),
-        without,
-        state,
-        problem.hot,
-        jnp.asarray(excluded),
-        rng.permutation(state.codes.shape[1]),
     )
-    bound = np.asarray(alone.bound, np.float64).ravel()[: len(atom)]
-    lost = weight * (bound - np.asarray(coded.bound, np.float64)[tile, place])
-    np.add.at(gains, atom, lost)
-    return gains
+    order = rng.permutation(state.codes.shape[1])
+
+    def bound_of(codes, excluded):
+        sweeps = SETTLING_SWEEPS if settle is None else settle
+        found = recode(settings.slab, *data, codes, state, problem.hot, jnp.asarray(excluded), order, sweeps)
+        return np.asarray(found.bound, np.float64).ravel()[: len(atom)]
+
+    before = np.asarray(coded.bound, np.float64)[tile, place]
+    if settle is not None:
+        before = bound_of(with_it, np.full_like(excluded, -1))
+    lost = weight * (bound_of(without, excluded) - before)
+    np.add.at(change, atom, lost)
+    return change
+
+
+def freed_by_deletion(problem, state):
+    """What the evidence gains by deleting each atom (K,) where no sample uses it; -inf for atoms that are off."""
+    freed = np.asarray(atom_cost(problem, state) - log_prior(problem, state.atoms), np.float64)
+    return np.where(np.asarray(state.atoms.active) > 0, freed, -np.inf)
+
+
+def deletion_gains(settings, problem, state, coded, rng, most=32):
+    """Evidence gained by deleting each atom (K,); arguments as those of `deletion_losses`."""
+    return freed_by_deletion(problem, state) + deletion_losses(settings, problem, state, coded, rng, most)
 
 
 def _recoded(settings, problem, state, rng):

@@ -41,16 +41,23 @@ def _draw_codes(slab, problem, state, residual, key):
     return codes, residual, jnp.sum(missed), jnp.sum(energy, axis=0)
 
 
+def _weight(problem):
+    """How many samples each one stands for: more than one in a batch of the data."""
+    return problem.n_samples / jnp.sum(problem.valid)
+
+
 @partial(jax.jit, static_argnums=0)
 def _run_sweeps(slab, problem, state, key, cap):
     """`SWEEPS` sweeps of draws, each followed by the M-step of the noise; their mean noise variance comes too."""
     n_features = problem.x.shape[1]
+    weight = _weight(problem)
 
     def sweep(carry, key):
         state, residual = carry
         codes, residual, missed, energy = _draw_codes(slab, problem, state, residual, key)
+        energy *= weight
         spread = energy / (state.precision * energy + slack_of(n_features))
-        variance = (missed + (n_features - 1) * jnp.sum(spread)) / problem.n_observed
+        variance = (weight * missed + (n_features - 1) * jnp.sum(spread)) / problem.n_observed
         return (state._replace(codes=codes, precision=jnp.minimum(1 / variance, cap)), residual), variance
 
     start: Any = (state, residuals(problem, state))
@@ -71,6 +78,7 @@ def noise_scale_of(slab, problem, state, key):
     slab : tuple (str, bool)
         Key of `SLABS`.
     problem : Problem
+        All samples, or some of them with the scalars of all.
     state : State
         Its dictionary, usages and rates are held; its codes and precision are where the sweeps start.
     key : PRNG key
@@ -81,7 +89,7 @@ def noise_scale_of(slab, problem, state, key):
     """
     ceiling = precision_ceiling(problem)
     cap = jnp.asarray(ceiling, state.codes.dtype)
-    tolerance = max(TOLERANCE, 0.25 / math.sqrt(2 * float(problem.n_observed)))
+    tolerance = max(TOLERANCE, 0.25 / math.sqrt(2 * float(problem.n_observed / _weight(problem))))
     warmup, *keys = jax.random.split(key, MOST_CHUNKS + 1)
     state, _ = _run_sweeps(slab, problem, state, warmup, cap)
     before = 0.0

@@ -38,11 +38,11 @@ class EmFit(NamedTuple):
 
     dictionary: np.ndarray
     """(K_active, P) unit-norm active atoms."""
-    codes: np.ndarray
-    """(N, K_active) posterior means E r."""
-    probability: np.ndarray
+    codes: np.ndarray | None
+    """(N, K_active) posterior means E r; like the next two None where the samples were read in batches."""
+    probability: np.ndarray | None
     """(N, K_active) P(atom is used by the sample)."""
-    code_sd: np.ndarray
+    code_sd: np.ndarray | None
     """(N, K_active) posterior standard deviations, spike included."""
     usage: np.ndarray
     """(K_active,) probability that a sample uses the atom."""

@@ -28,7 +28,7 @@ class Problem(NamedTuple):
     Attributes
     ----------
     x : array, shape (tiles, P, n)
-        Data, zero where unobserved.
+        Data, zero where unobserved. This and the next are None where only the scalars matter.
     valid : array, shape (tiles, n)
         1.0 for samples, 0.0 for padding.
     observed : array, shape (tiles, P, n), or None
@@ -41,8 +41,8 @@ class Problem(NamedTuple):
         Noise precision at which the data are all noise, where annealing starts.
     """
 
-    x: jax.Array
-    valid: jax.Array
+    x: Any
+    valid: Any
     observed: Any
     n_samples: jax.Array
     n_observed: jax.Array
@@ -55,7 +55,7 @@ class State(NamedTuple):
 
     Attributes
     ----------
-    codes : array, shape (tiles, K, n)
+    codes : array, shape (tiles, K, n), or None
         Posterior means.
     atoms : Atoms
     energy : array, shape (K,)
@@ -64,7 +64,7 @@ class State(NamedTuple):
         Noise precision.
     """
 
-    codes: jax.Array
+    codes: Any
     atoms: Atoms
     energy: jax.Array
     precision: jax.Array
@@ -94,6 +94,11 @@ def untile_rows(array, n_rows):
     return array.transpose(0, 2, 1).reshape(-1, array.shape[1])[:n_rows]
 
 
+def rate_scale_of(slab, mean_square):
+    """Scale of the weak prior of a slab's rates, for data of this mean square."""
+    return mean_square if slab == "bernoulli_gaussian" else math.sqrt(mean_square)
+
+
 def make_problem(X, mask=None, *, slab="bernoulli_laplace"):
     """Tile ``X`` (N, P), zero outside ``mask`` (N, P)."""
     dtype = X.dtype
@@ -102,9 +107,11 @@ def make_problem(X, mask=None, *, slab="bernoulli_laplace"):
     n_observed = X.size if mask is None else int(mask.sum())
     # New samples to be coded may all be zero.
     mean_square = float(np.sum(np.square(X, dtype=np.float64)) / n_observed) or 1.0
-    rate_scale = mean_square if slab == "bernoulli_gaussian" else math.sqrt(mean_square)
     observed = None if mask is None else jnp.asarray(tile_rows(mask.astype(dtype)))
-    numbers = (jnp.asarray(v, dtype) for v in (X.shape[0], n_observed, rate_scale, 1 / mean_square))
+    numbers = (
+        jnp.asarray(v, dtype)
+        for v in (X.shape[0], n_observed, rate_scale_of(slab, mean_square), 1 / mean_square)
+    )
     return Problem(jnp.asarray(x), jnp.asarray(valid), observed, *numbers)
 
 
@@ -115,7 +122,7 @@ def padded_atoms(n_atoms):
 
 def precision_ceiling(problem):
     """Largest noise precision that the arithmetic resolves: noise-free data have no largest likelihood."""
-    return float(problem.hot) * float(jnp.finfo(problem.x.dtype).eps) ** -0.8
+    return float(problem.hot) * float(jnp.finfo(problem.hot.dtype).eps) ** -0.8
 
 
 def residuals(problem, state):
@@ -159,7 +166,7 @@ def atom_cost(problem, state):
     The direction integrated out by Laplace's method, ``-log p(d) - (P - 1)/2 log 2 pi + (P - 1)/2 log(tau sum E r^2)``
     with p uniform on the sphere and `slack_of` added in the logarithm, and half a log N for each of usage and rate.
     """
-    n_features = problem.x.shape[1]
+    n_features = state.atoms.dictionary.shape[1]
     spread = jnp.log(state.precision * state.energy + slack_of(n_features))
     direction = -log_uniform_density(n_features) + 0.5 * (n_features - 1) * (spread - math.log(2 * math.pi))
     return direction + jnp.log(problem.n_samples)

@@ -60,7 +60,7 @@ def _activation(name, fit):
         f"{sure} of {len(odds)} atoms have an activation probability above 0.99; the smallest log odds are "
         f"{odds.min():.3g}, the median {np.median(odds):.3g} nats."
     )
-    return [
+    blocks = [
         text,
         Picture(
             f"{name}-log-odds",
@@ -75,13 +75,17 @@ def _activation(name, fit):
             half=True,
         ),
         Picture(f"{name}-usage", plots.usage(fit.usage), "Share of samples that use each atom.", half=True),
-        Picture(
-            f"{name}-atoms-per-sample",
-            plots.atoms_per_sample(np.sum(fit.probability >= 0.5, axis=1)),
-            "Training samples by the number of atoms that they use with probability at least one half.",
-            half=True,
-        ),
     ]
+    if fit.probability is not None:
+        blocks.append(
+            Picture(
+                f"{name}-atoms-per-sample",
+                plots.atoms_per_sample(np.sum(fit.probability >= 0.5, axis=1)),
+                "Training samples by the number of atoms that they use with probability at least one half.",
+                half=True,
+            )
+        )
+    return blocks
 
 
 def _reconstructions(name, estimator, held_out, image_shape):
