@@ -97,9 +97,9 @@ def _residual(X, atoms, codes):
     return X - matmul(atoms.T, codes)
 
 
-def _capacity(count, n_atoms):
-    """Rows to reserve: few distinct sizes, so that few programs are compiled."""
-    capacity = 128
+def _capacity(count, n_atoms, n_samples):
+    """Rows to reserve: few distinct sizes, so that few programs are compiled, unless running them takes longer."""
+    capacity = 32 if n_atoms * n_samples >= ROUGH_SIZE else 128
     while capacity < count:
         capacity *= 4
     return min(capacity, -(-n_atoms // BLOCK) * BLOCK)
@@ -107,7 +107,7 @@ def _capacity(count, n_atoms):
 
 def _gather(problem, working, index):
     """The same codes as a working set of other atoms, which must include those in use."""
-    capacity = _capacity(len(index), problem.dictionary.shape[0])
+    capacity = _capacity(len(index), len(problem.dictionary), problem.X.shape[1])
     place = np.full(problem.dictionary.shape[0], working.codes.shape[0])
     place[working.members] = np.arange(len(working.members))
     rows = np.full(capacity, working.codes.shape[0])

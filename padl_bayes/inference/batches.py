@@ -180,6 +180,10 @@ class Feed:
         self.n_batches = -(-int(most) // self._size)
         """Batches in an epoch."""
         self._rng = np.random.default_rng([seed, jax.process_index()])
+        self.start_epoch()
+
+    def start_epoch(self):
+        """Let the next `n_batches` batches hold every sample once."""
         self._stream = itertools.chain.from_iterable(self._epoch() for _ in itertools.count())
 
     def _epoch(self):

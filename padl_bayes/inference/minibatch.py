@@ -71,6 +71,10 @@ def _first_fit(run, n_atoms):
     then it starts with few, and the others are born one round after the other.
     """
     X = run.feed.gathered()
+    if not X.any():
+        raise ValueError(
+            f"the first {len(X)} samples read from X are all zero: shuffle it, or raise batch_size"
+        )
     settings, problem, fit = _start(run, X, n_atoms)
     few = min(n_atoms, FEW_ATOMS)
     if n_atoms > few and _lost_afresh(settings, problem, fit) > LOST:
@@ -86,6 +90,7 @@ def _settle(run, point, max_epochs, tol):
     """Epochs until the mean bound of one is hardly above that of the last."""
     before, entries = -np.inf, float(run.whole.n_observed)
     for _ in range(max_epochs):
+        run.feed.start_epoch()
         point, bound = descend(run, point, run.feed.n_batches, "settle", np.inf)
         if bound - before < tol * entries:
             return point, f"converged: the bound rose by less than {tol:g} nats per entry and epoch"
@@ -98,6 +103,7 @@ def _settle(run, point, max_epochs, tol):
 def _evaluate(run, state):
     """One epoch with everything global held: the means of all samples."""
     means, total = None, 0.0
+    run.feed.start_epoch()
     for _ in range(run.feed.n_batches):
         found, count = batch_means(run.settings.slab, run.feed.mesh, run.feed.spread(), state, run.whole.hot)
         total += count
@@ -117,8 +123,7 @@ def _noise_scale(run, state):
     return float(np.sqrt(np.mean(np.square(scales))))
 
 
-def _package(run, cleaned, n_atoms):
-    state, gains = cleaned
+def _package(run, state, gains, n_atoms):
     means = _evaluate(run, state)
     state = state._replace(
         energy=np.asarray(float(run.whole.n_samples) * means.atoms.square, state.energy.dtype)
@@ -221,7 +226,8 @@ def fit_em_minibatch(
         state = _first_fit(run, n_atoms)
         history.max_iter += len(history.elbo)
         point, status = _settle(run, explore(run, state, tol), max_epochs, tol)
-        result = _package(run, clean(run, point), n_atoms)
+        state, gains = clean(run, point)
+        result = _package(run, state, gains, n_atoms)
     return EmFit(
         **result,
         slab=slab,

@@ -67,6 +67,10 @@ def test_an_epoch_has_every_sample_once(kind, tmp_path):
         orders.append(rows[:, 0].astype(int))
         np.testing.assert_array_equal(np.sort(orders[-1]), np.arange(23))
         np.testing.assert_array_equal(rows, X[orders[-1]])
+    feed.gathered()
+    feed.start_epoch()
+    rows = np.concatenate([feed.gathered() for _ in range(feed.n_batches)])
+    np.testing.assert_array_equal(np.sort(rows[:, 0]), np.arange(23))
     in_order = kind in ("chunks", "list of arrays")
     assert (orders[0].tolist() == orders[1].tolist()) == in_order
 

@@ -223,6 +223,11 @@ def test_bad_settings_get_one_clear_error(options, error, words):
         fit_em_minibatch(np.eye(4), 2, **options)
 
 
+def test_a_first_batch_of_zeros_gets_one_clear_error():
+    with pytest.raises(ValueError, match="all zero"):
+        fit_em_minibatch([np.zeros((20, 3)), np.eye(3)], 2, batch_size=5)
+
+
 @pytest.mark.parametrize(
     ("parameters", "mask", "words"),
     [
