@@ -109,7 +109,9 @@ def _sklearn(part, nonzeros):
     some = train[:: max(len(train) // SEARCH, 1)]
     for name, X, wanted in (("train", some, nonzeros[0]), ("held_out", held_out, nonzeros[1])):
         for rule in ("lasso", "omp"):
-            matched = code_at(X.astype(np.float64), learner.components_, wanted, rule, penalty)
+            matched = code_at(
+                X.astype(np.float64), learner.components_.astype(np.float64), wanted, rule, penalty
+            )
             found[f"{name}_{rule}"] = _quality(learner.components_, matched, X)
     return found
 

@@ -185,7 +185,8 @@ def fit_em_minibatch(
     max_epochs : int
         Most epochs once births and deletions are done.
     tol : float
-        Rounds and epochs end when they raise the evidence by less, in nats per entry.
+        Epochs end when they raise the bound by less, in nats per entry, and rounds of births when they raise the
+        evidence by less than ten times that.
     random_state : int
         Seed; a fit is a function of the data, the seed and the number of processes, not of the number of devices but
         for rounding.

@@ -7,6 +7,8 @@ from .statistics import keep_only
 from .stochastic import ROUND, Point, code_batch, descend, evidence_of, gains_of, in_numpy, without
 
 MOST_ROUNDS = 30
+# A round takes longer than an epoch of a few batches: it must bring more.
+WORTH = 10
 REFIT = 4
 PATIENCE = 3
 SCORING_BATCHES = 2
@@ -66,7 +68,7 @@ def explore(run, state, tol):
             break
         trial, _ = descend(run, _give_birth(run, point), ROUND, "round")
         trial, found = _prune(run, trial)
-        stale = 0 if found > evidence + tol * float(run.whole.n_observed) else stale + 1
+        stale = 0 if found > evidence + WORTH * tol * float(run.whole.n_observed) else stale + 1
         if found > evidence:
             point, evidence = trial, found
     return point
