@@ -30,7 +30,7 @@ PARTS = {
     "sparse coding against samples": Part("coding", "float64", (10_000, 20_000, 40_000, 80_000, 160_000)),
     "EM passes against samples": Part("passes", "float32", (10_000, 30_000, 100_000, 300_000)),
     "sparse coding against active atoms": Part(
-        "active", "float64", (1.0, 0.75, 0.5, 0.3, 0.175, 0.1, 0.0175)
+        "active", "float64", (1.0, 0.9, 0.75, 0.5, 0.3, 0.175, 0.1, 0.0175)
     ),
 }
 QUICK = Part("coding", "float32", (200, 400), 16)
