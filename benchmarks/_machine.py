@@ -4,6 +4,9 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 PACKAGES = ("jax", "numpyro", "arviz", "numpy", "scikit-learn", "spams-bin")
@@ -32,3 +35,20 @@ def describe():
         f"{processor()}, {cores} cores (load {load:.1f}), Python {platform.python_version()}, "
         f"{', '.join(versions)}, {day}"
     )
+
+
+def times_of(call, repeats):
+    """Result of ``call``, and seconds of each repeat after one that compiles."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - started)
+    return result, seconds
+
+
+def alone(function, *arguments):
+    """``function(*arguments)`` in a process of its own: memory and threads of one do not touch the other."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()

@@ -7,13 +7,12 @@ import resource
 import tempfile
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks._machine import alone
 from benchmarks._posterior import Page, run_page
 
 
@@ -116,12 +115,6 @@ def _sklearn(part, nonzeros):
     return found
 
 
-def _alone(function, *arguments):
-    """In a process of its own: memory and threads of one do not touch the other."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def run_part(part, options, say):
     """Result of one part, fit for JSON."""
     train, held_out = _data(part)
@@ -129,12 +122,12 @@ def run_part(part, options, say):
         path = Path(folder) / "X.npy"
         np.save(path, train)
         del train
-        ours = _alone(_ours, part, path)
+        ours = alone(_ours, part, path)
     ours["held_out"] = _quality(ours.pop("components"), ours.pop("estimator_codes"), held_out)
     say(f"  this package: {ours['fit']:.0f} s + {ours['encode']:.0f} s, {ours['n_atoms']} atoms")
     result = {"sizes": list(part), "ours": ours}
     if part.rivals:
-        result["sklearn"] = _alone(_sklearn, part, (ours["nonzeros"], ours["held_out"]["nonzeros"]))
+        result["sklearn"] = alone(_sklearn, part, (ours["nonzeros"], ours["held_out"]["nonzeros"]))
     return result
 
 

@@ -3,14 +3,12 @@
 Run ``python -m benchmarks.scaling``; results of parts that are not run again are kept.
 """
 
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks._machine import alone, times_of
 from benchmarks._posterior import Page, run_page
 
 REPEATS = 3
@@ -48,17 +46,6 @@ def _coding(part):
     return X, dictionary, runs
 
 
-def _timed(call):
-    """Result, and seconds of each repeat after one that compiles."""
-    call()
-    seconds = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - started)
-    return result, seconds
-
-
 def _time_coding(part):
     from benchmarks.sparse_coding import ALPHA1
     from padl_bayes.sparse_coding import sparse_code
@@ -68,8 +55,8 @@ def _time_coding(part):
     for n, weight in runs:
         # The same sample of patches whatever their number.
         some = np.ascontiguousarray(X[:: len(X) // n][:n])
-        found, seconds = _timed(
-            lambda some=some, n=n, weight=weight: sparse_code(some, dictionary, ALPHA1, weight * n)
+        found, seconds = times_of(
+            lambda some=some, n=n, weight=weight: sparse_code(some, dictionary, ALPHA1, weight * n), REPEATS
         )
         active = int(np.count_nonzero(found.codes.any(axis=0)))
         rows.append({"samples": n, "active": active, "sweeps": found.n_iter, "seconds": seconds})
@@ -87,7 +74,9 @@ def _time_passes(part):
     for n in part.sizes:
         problem, state, _ = _problem(Sweep(key[0], part.dtype, n, 64, part.n_atoms))
         cap = jax.numpy.asarray(1e3, part.dtype)
-        seconds = _timed(lambda p=problem, s=state, c=cap: jax.block_until_ready(run_passes(key, p, s, c)))[1]
+        seconds = times_of(
+            lambda p=problem, s=state, c=cap: jax.block_until_ready(run_passes(key, p, s, c)), REPEATS
+        )[1]
         rows.append({"samples": n, "active": part.n_atoms, "sweeps": PASSES, "seconds": seconds})
     return rows
 
@@ -95,8 +84,7 @@ def _time_passes(part):
 def run_part(part, options, say):
     """Result of one part, fit for JSON."""
     measure = _time_passes if part.what == "passes" else _time_coding
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        rows = pool.submit(measure, part).result()
+    rows = alone(measure, part)
     return {"what": part.what, "dtype": part.dtype, "n_atoms": part.n_atoms, "rows": rows}
 
 

@@ -4,13 +4,11 @@ Run ``python -m benchmarks.sparse_coding``; results of parts that are not run ag
 """
 
 import os
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks._machine import alone, times_of
 from benchmarks._posterior import Page, run_page
 
 ALPHA1 = 0.5
@@ -85,24 +83,13 @@ def energy(X, dictionary, alpha2, codes):
     return fit + ALPHA1 * np.abs(codes).sum() + alpha2 * np.abs(codes).max(axis=0).sum()
 
 
-def times_of(call):
-    """Result of ``call`` and its seconds, after one call that compiles."""
-    call()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        result = call()
-        times.append(time.perf_counter() - started)
-    return result, times
-
-
 def times_to_target(code, X, dictionary, alpha2, target):
     """The first iteration limit that reaches ``target`` and the times it takes; None if none does."""
     for limit in LIMITS:
         if energy(X, dictionary, alpha2, code(X, dictionary, alpha2, limit)) <= target:
             return {
                 "limit": int(limit),
-                "seconds": times_of(lambda n=limit: code(X, dictionary, alpha2, n))[1],
+                "seconds": times_of(lambda n=limit: code(X, dictionary, alpha2, n), REPEATS)[1],
             }
     return None
 
@@ -127,7 +114,7 @@ def _measure(part):
         "this package": times_to_target(code_with_ours, *problem),
         "this package, float32": times_to_target(code_with_ours, *narrow),
     }
-    found, seconds = times_of(lambda: sparse_code(X, dictionary, ALPHA1, alpha2, tol=SUBOPTIMALITY))
+    found, seconds = times_of(lambda: sparse_code(X, dictionary, ALPHA1, alpha2, tol=SUBOPTIMALITY), REPEATS)
     rows["this package, to a certified gap of 1e-6"] = {"limit": found.n_iter, "seconds": seconds}
     return {
         "active": int(np.count_nonzero(np.abs(exact.codes).max(axis=0))),
@@ -141,8 +128,7 @@ def _measure(part):
 def run_part(part, options, say):
     """Result of one part, fit for JSON."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return {"sizes": list(part)} | pool.submit(_measure, part).result()
+    return {"sizes": list(part)} | alone(_measure, part)
 
 
 def section(name, r):

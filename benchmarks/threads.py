@@ -4,13 +4,11 @@ Run ``python -m benchmarks.threads``; results of parts that are not run again ar
 """
 
 import os
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks._machine import alone, times_of
 from benchmarks._posterior import Page, run_page
 
 REPEATS = 5
@@ -68,21 +66,14 @@ def _measure(part, threads):
     from padl_bayes.kernels import cpu
 
     run = {"sparse coding": _sparse_coding, "EM pass": _em_pass}[part.what](part)
-    run()
-    seconds = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    return cpu.level(), seconds
+    return cpu.level(), times_of(run, REPEATS)[1]
 
 
 def run_part(part, options, say):
     """Result of one part, fit for JSON."""
     seconds = {}
     for threads in (1, 2):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            level, seconds[str(threads)] = pool.submit(_measure, part, threads).result()
+        level, seconds[str(threads)] = alone(_measure, part, threads)
         say(f"  {threads}: {np.median(seconds[str(threads)]):.3f} s")
     return {"sizes": list(part), "level": level, "seconds": seconds}
 
