@@ -1,17 +1,13 @@
-// One pass of coordinate ascent over the codes of tiles of samples; padl_bayes/kernels/code_sweep.py is what it must
-// agree with.
-//
-// A block of samples goes through all atoms with its residual in cache. One pass over the residual takes out what the
-// last atom changed and finds the correlation with the next.
+// The pass of variational EM over the codes of tiles of samples; padl_bayes/kernels/code_sweep.py is what it must agree
+// with.
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "buffers.h"
-#include "parallel.h"
 #include "slabs.h"
+#include "sweep.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace padl {
@@ -19,220 +15,87 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-constexpr int kVectors = 4;   // of samples in a block: as many correlations as registers allow
-constexpr int kBlocks = 4;    // of samples in a unit of work
-constexpr int kSums = 5;      // used, size, square, variance, log evidence
+// Prior of an atom's codes.
+template <typename T>
+struct Prior {
+  T usage, unused, rate;
+};
 
 template <typename T>
-constexpr int kBlock = kVectors * kLanes<T>;
-
-template <typename T>
-struct Task {
-  int64_t tiles, features, atoms, samples;
-  const T *residual, *codes, *valid, *observed, *dictionary, *usage_logit, *rate, *active;
-  const int32_t* excluded;
+struct Given {
   T precision;
-  T *new_residual, *new_codes, *probability, *square, *log_evidence, *bound;
+  const T *usage_logit, *rate;
+  T *probability, *square, *log_evidence, *bound;
 };
 
-// What stays in a core's cache while a block goes through the atoms.
-template <typename T>
-struct Scratch {
-  explicit Scratch(int64_t features, bool masked)
-      : residual(features * kBlock<T> + kLanes<T>), observed(masked ? features * kBlock<T> + kLanes<T> : 0) {}
-  std::vector<T> residual, observed;
-};
-
-template <typename T>
-void gather(const T* from, int64_t stride, int64_t rows, int64_t count, T* to) {
-  for (int64_t p = 0; p < rows; ++p, from += stride, to += kBlock<T>) {
-    std::copy(from, from + count, to);
-    std::fill(to + count, to + kBlock<T>, T(0));
-  }
-}
-
-template <typename T>
-void scatter(const T* from, int64_t stride, int64_t rows, int64_t count, T* to) {
-  for (int64_t p = 0; p < rows; ++p, from += kBlock<T>, to += stride) std::copy(from, from + count, to);
-}
-
-// residual -= before x change (on observed entries), then its products with ``atom``.
-template <bool masked, typename T>
-PADL_INLINE void correct_and_correlate(int64_t features, const T* before, const Vec<T>* change, const T* atom, T* residual,
-                                       const T* observed, Vec<T>* row, Vec<T>* weight) {
-  Vec<T> sum[kVectors] = {}, seen[kVectors] = {};
-  for (int64_t p = 0; p < features; ++p) {
-    const T take = before[p], with = atom[p];
-    for (int i = 0; i < kVectors; ++i) {
-      const int64_t at = p * kBlock<T> + i * kLanes<T>;
-      Vec<T> r = load(residual + at);
-      if constexpr (masked) {
-        const Vec<T> o = load(observed + at);
-        r -= o * (take * change[i]);
-        seen[i] += (with * with) * o;
-      } else {
-        r -= take * change[i];
-      }
-      sum[i] += with * r;
-      store(residual + at, r);
-    }
-  }
-  for (int i = 0; i < kVectors; ++i) row[i] = sum[i];
-  if constexpr (masked)
-    for (int i = 0; i < kVectors; ++i) weight[i] = seen[i];
-}
-
-template <bool masked, typename T>
-void correct(int64_t features, const T* before, const Vec<T>* change, T* residual, const T* observed) {
-  for (int64_t p = 0; p < features; ++p)
-    for (int i = 0; i < kVectors; ++i) {
-      const int64_t at = p * kBlock<T> + i * kLanes<T>;
-      const Vec<T> step = before[p] * change[i];
-      if constexpr (masked)
-        store(residual + at, load(residual + at) - load(observed + at) * step);
-      else
-        store(residual + at, load(residual + at) - step);
-    }
-}
-
-// Sum of a row in double precision, lane by lane.
-PADL_INLINE Vec<double> total_of(const Vec<double>* parts) { return (parts[0] + parts[1]) + (parts[2] + parts[3]); }
-
-PADL_INLINE Vec<double> total_of(const Vec<float>* parts) {
-  typedef double Wide __attribute__((vector_size(2 * kBytes)));
-  Wide sum{};
-  for (int i = 0; i < kVectors; ++i) sum += __builtin_convertvector(parts[i], Wide);
-  Vec<double> halves[2];
-  std::memcpy(halves, &sum, sizeof(sum));
-  return halves[0] + halves[1];
-}
-
-double total_of(Vec<double> lanes) {
-  double sum = 0;
-  for (int j = 0; j < kLanes<double>; ++j) sum += lanes[j];
-  return sum;
-}
-
-// A row of ``count`` samples, zero beyond them.
-template <typename T>
-PADL_INLINE void get(const T* from, Vec<T>* row, int64_t count) {
-  T values[kBlock<T>] = {};
-  if (count < kBlock<T>) {
-    std::copy(from, from + count, values);
-    from = values;
-  }
-  for (int i = 0; i < kVectors; ++i) row[i] = load(from + i * kLanes<T>);
-}
-
-template <typename T>
-void put(T* to, const Vec<T>* row, int64_t count) {
-  if (to == nullptr) return;
-  if (count == kBlock<T>) {
-    for (int i = 0; i < kVectors; ++i) store(to + i * kLanes<T>, row[i]);
-    return;
-  }
-  T values[kBlock<T>];
-  for (int i = 0; i < kVectors; ++i) store(values + i * kLanes<T>, row[i]);
-  std::copy(values, values + count, to);
-}
-
-// All atoms over ``count`` samples of a tile from ``first`` on; adds to ``sums`` (kSums, atoms).
-template <Slab slab, bool masked, typename T>
-void sweep_block(const Task<T>& task, int64_t tile, int64_t first, int64_t count, Scratch<T>& scratch, Vec<double>* sums) {
-  const int64_t n = task.samples, P = task.features, K = task.atoms;
-  const int64_t at_features = tile * P * n + first, at_atoms = tile * K * n + first, at = tile * n + first;
-  T* residual = scratch.residual.data();
-  T* observed = masked ? scratch.observed.data() : nullptr;
-  gather(task.residual + at_features, n, P, count, residual);
-  if constexpr (masked) gather(task.observed + at_features, n, P, count, observed);
-  Vec<T> valid[kVectors], change[kVectors] = {}, bound[kVectors] = {};
-  get(task.valid + at, valid, count);
-  const T* before = task.dictionary;
-  const T least = std::numeric_limits<T>::epsilon();
-
-  for (int64_t k = 0; k < K; ++k) {
-    const T *atom = task.dictionary + k * P, usage_logit = task.usage_logit[k], rate = task.rate[k];
-    const T usage = T(1) / (T(1) + std::exp(-usage_logit)), unused = T(1) / (T(1) + std::exp(usage_logit));
-    const auto common = likelihood<slab, T, T>(task.precision, rate);
-    Vec<T> row[kVectors], weight[kVectors], old[kVectors], on[kVectors];
-    get(task.codes + at_atoms + k * n, old, count);
-    for (int i = 0; i < kVectors; ++i) {
-      on[i] = valid[i] * task.active[k];
-      weight[i] = all<T>(1);
-    }
-    if (task.excluded != nullptr) {
-      for (int64_t s = 0; s < count; ++s)
-        if (task.excluded[at + s] == k) on[s / kLanes<T>][s % kLanes<T>] = 0;
-    }
-    const bool idle = task.active[k] == 0 && !any<T>((old[0] != 0) | (old[1] != 0) | (old[2] != 0) | (old[3] != 0));
-    Vec<T> mean[kVectors] = {}, probability[kVectors] = {}, square[kVectors] = {}, log_evidence[kVectors] = {};
-    if (!idle) {
-      Vec<T> size[kVectors], variance[kVectors], weighted[kVectors];
-      correct_and_correlate<masked>(P, before, change, atom, residual, observed, row, weight);
-      for (int i = 0; i < kVectors; ++i) {
-        Entry<T> q;
-        if constexpr (masked) {
-          weight[i] = weight[i] < least ? all<T>(least) : weight[i];
-          const auto own = likelihood<slab, T, Vec<T>>(task.precision * weight[i], rate);
-          q = entry<slab, T>(task.precision * (row[i] + weight[i] * old[i]), own, usage, unused, rate);
-        } else {
-          q = entry<slab, T>(task.precision * (row[i] + old[i]), common, usage, unused, rate);
-        }
-        mean[i] = on[i] * q.mean;
-        square[i] = on[i] * q.square;
-        probability[i] = on[i] * q.probability;
-        log_evidence[i] = on[i] * q.log_evidence;
-        size[i] = on[i] * q.size;
-        const Vec<T> spread = square[i] - mean[i] * mean[i];
-        variance[i] = weight[i] * (spread < T(0) ? Vec<T>{} : spread);
-        weighted[i] = weight[i] * square[i];
-        bound[i] -= on[i] * q.divergence + T(0.5) * task.precision * variance[i];
-        change[i] = mean[i] - old[i];
-      }
-      before = atom;
-      const Vec<T>* parts[kSums] = {probability, size, weighted, variance, log_evidence};
-      for (int j = 0; j < kSums; ++j) sums[j * K + k] += total_of(parts[j]);
-    }
-    put(task.new_codes + at_atoms + k * n, mean, count);
-    if (task.probability != nullptr) {
-      put(task.probability + at_atoms + k * n, probability, count);
-      put(task.square + at_atoms + k * n, square, count);
-      put(task.log_evidence + at_atoms + k * n, log_evidence, count);
-    }
-  }
-  correct<masked>(P, before, change, residual, observed);
-  scatter(residual, n, P, count, task.new_residual + at_features);
-  put(task.bound + at, bound, count);
-}
-
+// Posterior means; the sums are those of padl_bayes.kernels.code_sweep.AtomSums.
 template <Slab slab, typename T>
-void sweep(const Task<T>& task, ffi::ThreadPool& pool, T* sums) {
-  const int64_t K = task.atoms, unit = kBlocks * kBlock<T>, units_a_tile = (task.samples + unit - 1) / unit;
-  const int64_t units = task.tiles * units_a_tile;
-  // Of each unit, so that the order of addition does not depend on the threads.
-  std::vector<double> parts(units * kSums * K);
-  auto one = [&task, &parts, K, unit, units_a_tile](int64_t i) {
-    const int64_t tile = i / units_a_tile, begin = (i % units_a_tile) * unit;
-    const int64_t end = std::min(begin + unit, task.samples);
-    Scratch<T> scratch(task.features, task.observed != nullptr);
-    std::vector<Vec<double>> sums(kSums * K);
-    for (int64_t first = begin; first < end; first += kBlock<T>) {
-      const int64_t count = std::min<int64_t>(kBlock<T>, end - first);
-      if (task.observed == nullptr)
-        sweep_block<slab, false>(task, tile, first, count, scratch, sums.data());
-      else
-        sweep_block<slab, true>(task, tile, first, count, scratch, sums.data());
-    }
-    for (int64_t j = 0; j < kSums * K; ++j) parts[i * kSums * K + j] = total_of(sums[j]);
+class PosteriorMeans {
+ public:
+  static constexpr int kSums = 5;
+  struct Block {
+    Row<T> bound;
   };
-  Team(pool, units).run(units, one);
-  for (int64_t tile = 0; tile < task.tiles; ++tile)
-    for (int64_t j = 0; j < kSums * K; ++j) {
-      double sum = 0;
-      for (int64_t i = 0; i < units_a_tile; ++i) sum += parts[(tile * units_a_tile + i) * kSums * K + j];
-      sums[tile * kSums * K + j] = static_cast<T>(sum);
+
+  PosteriorMeans(const Pass<T>& pass, const Given<T>& given) : pass_(pass), given_(given) {
+    for (int64_t k = 0; k < pass.atoms; ++k) {
+      const T logit = given.usage_logit[k], rate = given.rate[k];
+      prior_.push_back({T(1) / (T(1) + std::exp(-logit)), T(1) / (T(1) + std::exp(logit)), rate});
+      common_.push_back(likelihood<slab, T, T>(given.precision, rate));
     }
-}
+  }
+
+  Block start(const Place&) const { return {}; }
+
+  template <bool masked>
+  PADL_INLINE Row<T> update(int64_t k, const Place& place, Block& block, const Row<T>& linear, const Row<T>& weight,
+                            const Row<T>& old, const Row<T>& on, Vec<double>* sums) const {
+    const Prior<T> prior = prior_[k];
+    const T precision = given_.precision;
+    Row<T> mean, probability, square, log_evidence, size, variance, weighted;
+    for (int i = 0; i < kVectors; ++i) {
+      Entry<T> q;
+      if constexpr (masked) {
+        const auto own = likelihood<slab, T, Vec<T>>(precision * weight[i], prior.rate);
+        q = entry<slab, T>(precision * (linear[i] + weight[i] * old[i]), own, prior.usage, prior.unused, prior.rate);
+      } else {
+        q = entry<slab, T>(precision * (linear[i] + old[i]), common_[k], prior.usage, prior.unused, prior.rate);
+      }
+      mean[i] = on[i] * q.mean;
+      square[i] = on[i] * q.square;
+      probability[i] = on[i] * q.probability;
+      log_evidence[i] = on[i] * q.log_evidence;
+      size[i] = on[i] * q.size;
+      const Vec<T> spread = square[i] - mean[i] * mean[i];
+      variance[i] = weight[i] * (spread < T(0) ? Vec<T>{} : spread);
+      weighted[i] = weight[i] * square[i];
+      block.bound[i] -= on[i] * q.divergence + T(0.5) * precision * variance[i];
+    }
+    const Row<T>* parts[kSums] = {&probability, &size, &weighted, &variance, &log_evidence};
+    for (int j = 0; j < kSums; ++j) sums[j * pass_.atoms + k] += total_of(*parts[j]);
+    put_entry(k, place, probability, square, log_evidence);
+    return mean;
+  }
+
+  void idle(int64_t k, const Place& place) const { put_entry(k, place, {}, {}, {}); }
+
+  void finish(const Block& block, const Place& place) const { put(given_.bound + place.at, block.bound, place.count); }
+
+ private:
+  PADL_INLINE void put_entry(int64_t k, const Place& place, const Row<T>& probability, const Row<T>& square,
+                             const Row<T>& log_evidence) const {
+    if (given_.probability == nullptr) return;
+    const int64_t at = place.at_atoms + k * pass_.samples;
+    put(given_.probability + at, probability, place.count);
+    put(given_.square + at, square, place.count);
+    put(given_.log_evidence + at, log_evidence, place.count);
+  }
+
+  const Pass<T> pass_;
+  const Given<T> given_;
+  std::vector<Prior<T>> prior_;
+  std::vector<Likelihood<T, T>> common_;
+};
 
 ffi::Error wrong(const char* what) { return ffi::Error::InvalidArgument(std::string("code_sweep: ") + what); }
 
@@ -264,23 +127,22 @@ ffi::Error code_sweep(ffi::ThreadPool pool, int32_t slab, ffi::Buffer<type> resi
   for (auto* out : {&probability, &square, &log_evidence})
     if (entries ? !has_shape(**out, {tiles, K, n}) : (*out)->element_count() != 0)
       return wrong("probability, square and log_evidence must all be (tiles, atoms, samples), or all empty");
-  if (!has_shape(*sums, {tiles, kSums, K})) return wrong("sums must be (tiles, 5, atoms)");
+  if (!has_shape(*sums, {tiles, 5, K})) return wrong("sums must be (tiles, 5, atoms)");
   if (!has_shape(*bound, {tiles, n})) return wrong("bound must be (tiles, samples)");
   if (slab < 0 || slab > 3) return wrong("unknown slab");
 
-  const Task<T> task{tiles, P, K, n,
-                     residual.typed_data(), codes.typed_data(), valid.typed_data(),
-                     masked ? observed.typed_data() : nullptr, dictionary.typed_data(), usage_logit.typed_data(),
-                     rate.typed_data(), active.typed_data(), excludes ? excluded.typed_data() : nullptr,
-                     *precision.typed_data(), new_residual->typed_data(), new_codes->typed_data(),
-                     entries ? probability->typed_data() : nullptr, entries ? square->typed_data() : nullptr,
-                     entries ? log_evidence->typed_data() : nullptr, bound->typed_data()};
+  const Pass<T> pass{tiles, P, K, n, residual.typed_data(), codes.typed_data(), valid.typed_data(),
+                     masked ? observed.typed_data() : nullptr, dictionary.typed_data(), active.typed_data(),
+                     excludes ? excluded.typed_data() : nullptr, new_residual->typed_data(), new_codes->typed_data()};
+  const Given<T> given{*precision.typed_data(), usage_logit.typed_data(), rate.typed_data(),
+                       entries ? probability->typed_data() : nullptr, entries ? square->typed_data() : nullptr,
+                       entries ? log_evidence->typed_data() : nullptr, bound->typed_data()};
   T* out = sums->typed_data();
   switch (static_cast<Slab>(slab)) {
-    case Slab::kLaplace: sweep<Slab::kLaplace>(task, pool, out); break;
-    case Slab::kExponential: sweep<Slab::kExponential>(task, pool, out); break;
-    case Slab::kGaussian: sweep<Slab::kGaussian>(task, pool, out); break;
-    case Slab::kHalfNormal: sweep<Slab::kHalfNormal>(task, pool, out); break;
+    case Slab::kLaplace: sweep(pass, PosteriorMeans<Slab::kLaplace, T>(pass, given), pool, out); break;
+    case Slab::kExponential: sweep(pass, PosteriorMeans<Slab::kExponential, T>(pass, given), pool, out); break;
+    case Slab::kGaussian: sweep(pass, PosteriorMeans<Slab::kGaussian, T>(pass, given), pool, out); break;
+    case Slab::kHalfNormal: sweep(pass, PosteriorMeans<Slab::kHalfNormal, T>(pass, given), pool, out); break;
   }
   return ffi::Error::Success();
 }

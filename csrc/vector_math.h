@@ -1,6 +1,7 @@
-// Vectors of 64 bytes and the special functions of a code's posterior, as padl_bayes/kernels/special.py states them.
+// Vectors as wide as the registers and the special functions of a code's posterior, as padl_bayes/kernels/special.py states them.
 //
-// Plain GCC vector types: the compiler turns them into whatever the instruction set has. NaN in, NaN out: comparisons
+// Plain GCC vector types, of which the compiler makes code for any instruction set, though very slow code where a vector
+// is wider than a register. NaN in, NaN out: comparisons
 // are written so that a NaN fails them and stays.
 #pragma once
 
@@ -12,7 +13,13 @@
 
 namespace padl {
 
+#if defined(__AVX512F__)
 constexpr int kBytes = 64;
+#elif defined(__AVX__)
+constexpr int kBytes = 32;
+#else
+constexpr int kBytes = 16;
+#endif
 
 template <typename T>
 struct VectorOf;

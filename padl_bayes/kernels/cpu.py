@@ -104,6 +104,7 @@ def sweep_tiles(slab, entries, residual, codes, atoms, precision, tile):
     call = jax.ffi.ffi_call(
         target("code_sweep", dtype, level()),
         [jax.ShapeDtypeStruct(one, dtype) for one in shapes],
+        input_output_aliases={0: 0, 1: 1},
         vmap_method="sequential",
     )
     observed = jnp.zeros(0, dtype) if tile.observed is None else tile.observed

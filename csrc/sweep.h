@@ -1,0 +1,357 @@
+// One pass over tiles of samples, atom after atom, whatever the rule by which a code is updated.
+//
+// A block of samples goes through all atoms with its residual in cache. One pass over the residual takes out what the
+// last two atoms changed and finds the correlations with the next two; the second of these is corrected by the product
+// of the two atoms. Atoms that are switched off, and were before, cost nothing.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "parallel.h"
+#include "vector_math.h"
+
+namespace padl {
+
+// Of samples in a block: as many correlations as registers allow.
+#ifdef __AVX512F__
+constexpr int kVectors = 4;
+#else
+constexpr int kVectors = 2;
+#endif
+constexpr int kUnit = 128;  // samples in a unit of work
+
+template <typename T>
+constexpr int kBlock = kVectors * kLanes<T>;
+
+// Arrays as in padl_bayes/kernels/code_sweep.py.
+template <typename T>
+struct Pass {
+  int64_t tiles, features, atoms, samples;
+  const T *residual, *codes, *valid, *observed, *dictionary, *active;
+  const int32_t* excluded;
+  T *new_residual, *new_codes;
+};
+
+// A row of a block: one number for each of its samples.
+template <typename T>
+struct Row {
+  Vec<T> v[kVectors];
+  PADL_INLINE Vec<T>& operator[](int i) { return v[i]; }
+  PADL_INLINE const Vec<T>& operator[](int i) const { return v[i]; }
+};
+
+// Where a block is in the arrays, and how many of its samples are there.
+struct Place {
+  int64_t tile, first, count, at_features, at_atoms, at;
+};
+
+// ``size`` zeros at the start of a cache line: no vector then lies across two.
+template <typename T>
+class Aligned {
+ public:
+  explicit Aligned(int64_t size) : all_(size + kLanes<T>) {
+    const auto address = reinterpret_cast<uintptr_t>(all_.data());
+    start_ = all_.data() + (kBytes - address % kBytes) % kBytes / sizeof(T);
+  }
+  T* data() { return start_; }
+
+ private:
+  std::vector<T> all_;
+  T* start_;
+};
+
+template <typename T>
+void gather(const T* from, int64_t stride, int64_t rows, int64_t count, T* to) {
+  for (int64_t p = 0; p < rows; ++p, from += stride, to += kBlock<T>) {
+    std::copy(from, from + count, to);
+    std::fill(to + count, to + kBlock<T>, T(0));
+  }
+}
+
+template <typename T>
+void scatter(const T* from, int64_t stride, int64_t rows, int64_t count, T* to) {
+  for (int64_t p = 0; p < rows; ++p, from += kBlock<T>, to += stride) std::copy(from, from + count, to);
+}
+
+// A row of ``count`` samples, zero beyond them.
+template <typename T>
+PADL_INLINE Row<T> get(const T* from, int64_t count) {
+  T values[kBlock<T>] = {};
+  if (count < kBlock<T>) {
+    std::copy(from, from + count, values);
+    from = values;
+  }
+  Row<T> row;
+  for (int i = 0; i < kVectors; ++i) row[i] = load(from + i * kLanes<T>);
+  return row;
+}
+
+template <typename T>
+PADL_INLINE void put(T* to, const Row<T>& row, int64_t count) {
+  if (to == nullptr) return;
+  if (count == kBlock<T>) {
+    for (int i = 0; i < kVectors; ++i) store(to + i * kLanes<T>, row[i]);
+    return;
+  }
+  T values[kBlock<T>];
+  for (int i = 0; i < kVectors; ++i) store(values + i * kLanes<T>, row[i]);
+  std::copy(values, values + count, to);
+}
+
+// Sum of a row in double precision, lane by lane.
+PADL_INLINE Vec<double> total_of(const Row<double>& row) {
+  Vec<double> sum = row[0];
+  for (int i = 1; i < kVectors; ++i) sum += row[i];
+  return sum;
+}
+
+PADL_INLINE Vec<double> total_of(const Row<float>& row) {
+  typedef float Half __attribute__((vector_size(kBytes / 2)));
+  Vec<double> sum{};
+  for (int i = 0; i < kVectors; ++i) {
+    Half halves[2];
+    std::memcpy(halves, &row[i], kBytes);
+    sum += __builtin_convertvector(halves[0], Vec<double>) + __builtin_convertvector(halves[1], Vec<double>);
+  }
+  return sum;
+}
+
+inline double total_of(Vec<double> lanes) {
+  double sum = 0;
+  for (int j = 0; j < kLanes<double>; ++j) sum += lanes[j];
+  return sum;
+}
+
+template <typename T>
+T product_of(int64_t size, const T* a, const T* b) {
+  T sum[kLanes<T>] = {};
+  int64_t p = 0;
+  for (; p + kLanes<T> <= size; p += kLanes<T>)
+    for (int j = 0; j < kLanes<T>; ++j) sum[j] += a[p + j] * b[p + j];
+  for (int j = 1; j < kLanes<T>; ++j) sum[0] += sum[j];
+  for (; p < size; ++p) sum[0] += a[p] * b[p];
+  return sum[0];
+}
+
+// An atom and what its codes last changed by.
+template <typename T>
+struct Step {
+  const T* atom;
+  Row<T> change;
+};
+
+// Takes the changes of ``before`` out of the residual and finds its products with the atoms a and b.
+template <typename T>
+PADL_INLINE void correct_and_correlate(int64_t features, const Step<T> (&before)[2], const T* a, const T* b, T* residual,
+                                       Row<T>* row_a, Row<T>* row_b) {
+  Row<T> sum_a{}, sum_b{};
+  const T *first = before[0].atom, *second = before[1].atom;
+  for (int64_t p = 0; p < features; ++p) {
+    const T take = first[p], also = second[p], with_a = a[p], with_b = b[p];
+    for (int i = 0; i < kVectors; ++i) {
+      T* at = residual + p * kBlock<T> + i * kLanes<T>;
+      Vec<T> r = load(at);
+      r -= take * before[0].change[i];
+      r -= also * before[1].change[i];
+      sum_a[i] += with_a * r;
+      sum_b[i] += with_b * r;
+      store(at, r);
+    }
+  }
+  *row_a = sum_a;
+  *row_b = sum_b;
+}
+
+// The same for one atom where entries are missing; ``weight`` is the energy of the atom that is seen.
+template <typename T>
+PADL_INLINE void correct_and_correlate_seen(int64_t features, const Step<T>& before, const T* atom, T* residual,
+                                            const T* observed, Row<T>* row, Row<T>* weight) {
+  Row<T> sum{}, seen{};
+  for (int64_t p = 0; p < features; ++p) {
+    const T take = before.atom[p], with = atom[p];
+    for (int i = 0; i < kVectors; ++i) {
+      const int64_t at = p * kBlock<T> + i * kLanes<T>;
+      const Vec<T> o = load(observed + at), r = load(residual + at) - o * (take * before.change[i]);
+      seen[i] += (with * with) * o;
+      sum[i] += with * r;
+      store(residual + at, r);
+    }
+  }
+  const T least = std::numeric_limits<T>::epsilon();
+  for (int i = 0; i < kVectors; ++i) seen[i] = seen[i] < least ? all<T>(least) : seen[i];
+  *row = sum;
+  *weight = seen;
+}
+
+template <typename T>
+void correct(int64_t features, const Step<T>& before, T* residual, const T* observed) {
+  for (int64_t p = 0; p < features; ++p)
+    for (int i = 0; i < kVectors; ++i) {
+      const int64_t at = p * kBlock<T> + i * kLanes<T>;
+      Vec<T> step = before.atom[p] * before.change[i];
+      if (observed != nullptr) step *= load(observed + at);
+      store(residual + at, load(residual + at) - step);
+    }
+}
+
+// 1 where a sample may use atom k.
+template <typename T>
+PADL_INLINE Row<T> allowed(const Pass<T>& pass, const Place& place, const Row<T>& valid, int64_t k) {
+  Row<T> on;
+  for (int i = 0; i < kVectors; ++i) on[i] = valid[i] * pass.active[k];
+  if (pass.excluded != nullptr)
+    for (int64_t s = 0; s < place.count; ++s)
+      if (pass.excluded[place.at + s] == k) on[s / kLanes<T>][s % kLanes<T>] = 0;
+  return on;
+}
+
+// The codes of the atoms after the next two are far apart in memory, where no hardware looks ahead.
+template <typename T>
+PADL_INLINE void look_ahead(const Pass<T>& pass, const Place& place, int64_t k) {
+  constexpr int64_t line = kBytes / sizeof(T);
+  const int64_t at = place.at_atoms + k * pass.samples;
+  for (int64_t s = 0; s < place.count; s += line) {
+    __builtin_prefetch(pass.codes + at + s, 0);
+    __builtin_prefetch(pass.new_codes + at + s, 1);
+  }
+}
+
+// Updates atom k by the rule and returns what its codes changed by. A rule has
+//   Block start(place): what it keeps for a block, and finish(block, place);
+//   Row update(k, place, block, linear, weight, old, on, sums): the new codes, where the squared error of code r is
+//     weight / 2 r^2 - (linear + weight old) r; weight is 1 for all where nothing is missing;
+//   idle(k, place): the codes of atom k are all zero and stay so;
+//   kSums: numbers (kSums, atoms) that it sums over samples.
+template <bool masked, typename Rule, typename T>
+PADL_INLINE Row<T> update(const Pass<T>& pass, const Rule& rule, const Place& place, typename Rule::Block& block, int64_t k,
+                          const Row<T>& valid, const Row<T>& linear, const Row<T>& weight, Vec<double>* sums) {
+  const Row<T> old = get(pass.codes + place.at_atoms + k * pass.samples, place.count);
+  const Row<T> on = allowed(pass, place, valid, k);
+  const Row<T> codes = rule.template update<masked>(k, place, block, linear, weight, old, on, sums);
+  put(pass.new_codes + place.at_atoms + k * pass.samples, codes, place.count);
+  Row<T> change;
+  for (int i = 0; i < kVectors; ++i) change[i] = codes[i] - old[i];
+  return change;
+}
+
+// The atoms that samples [first, end) of a tile go through: those in use and those that were.
+template <typename T>
+std::vector<int64_t> live_atoms(const Pass<T>& pass, int64_t tile, int64_t first, int64_t end) {
+  std::vector<int64_t> live;
+  for (int64_t k = 0; k < pass.atoms; ++k) {
+    const T* codes = pass.codes + (tile * pass.atoms + k) * pass.samples;
+    if (pass.active[k] != 0 || std::any_of(codes + first, codes + end, [](T r) { return r != 0; })) live.push_back(k);
+  }
+  return live;
+}
+
+// What a unit of work shares: its atoms, and the products of the two of each pair.
+template <typename T>
+struct Unit {
+  std::vector<int64_t> live;
+  std::vector<T> products;
+  Aligned<T> residual, observed;
+
+  Unit(const Pass<T>& pass, int64_t tile, int64_t first, int64_t end)
+      : live(live_atoms(pass, tile, first, end)),
+        residual(pass.features * kBlock<T>),
+        observed(pass.observed != nullptr ? pass.features * kBlock<T> : 0) {
+    const int64_t P = pass.features;
+    for (size_t j = 0; j + 1 < live.size() && pass.observed == nullptr; j += 2)
+      products.push_back(product_of(P, pass.dictionary + live[j] * P, pass.dictionary + live[j + 1] * P));
+  }
+};
+
+template <typename Rule, typename T>
+void through_pairs(const Pass<T>& pass, const Rule& rule, const Place& place, Unit<T>& unit, typename Rule::Block& block,
+                   const Row<T>& valid, Vec<double>* sums) {
+  const int64_t P = pass.features, count = unit.live.size();
+  T* residual = unit.residual.data();
+  Step<T> before[2] = {{pass.dictionary, {}}, {pass.dictionary, {}}};
+  Row<T> one;
+  for (int i = 0; i < kVectors; ++i) one[i] = all<T>(1);
+  for (int64_t j = 0; j < count; j += 2) {
+    const int64_t k = unit.live[j], l = unit.live[std::min(j + 1, count - 1)];
+    for (int64_t next = j + 2; next < std::min(j + 4, count); ++next) look_ahead(pass, place, unit.live[next]);
+    const T *a = pass.dictionary + k * P, *b = pass.dictionary + l * P;
+    Row<T> row_a, row_b;
+    correct_and_correlate<T>(P, before, a, b, residual, &row_a, &row_b);
+    before[0] = {a, update<false>(pass, rule, place, block, k, valid, row_a, one, sums)};
+    before[1] = {b, {}};
+    if (j + 1 == count) break;
+    for (int i = 0; i < kVectors; ++i) row_b[i] -= unit.products[j / 2] * before[0].change[i];
+    before[1].change = update<false>(pass, rule, place, block, l, valid, row_b, one, sums);
+  }
+  for (const auto& step : before) correct<T>(P, step, residual, nullptr);
+}
+
+template <typename Rule, typename T>
+void through_seen(const Pass<T>& pass, const Rule& rule, const Place& place, Unit<T>& unit, typename Rule::Block& block,
+                  const Row<T>& valid, Vec<double>* sums) {
+  const int64_t P = pass.features;
+  T *residual = unit.residual.data(), *observed = unit.observed.data();
+  gather(pass.observed + place.at_features, pass.samples, P, place.count, observed);
+  Step<T> before{pass.dictionary, {}};
+  for (const int64_t k : unit.live) {
+    const T* atom = pass.dictionary + k * P;
+    Row<T> row, weight;
+    correct_and_correlate_seen<T>(P, before, atom, residual, observed, &row, &weight);
+    before = {atom, update<true>(pass, rule, place, block, k, valid, row, weight, sums)};
+  }
+  correct<T>(P, before, residual, observed);
+}
+
+template <typename Rule, typename T>
+void sweep_block(const Pass<T>& pass, const Rule& rule, const Place& place, Unit<T>& unit, Vec<double>* sums) {
+  const int64_t n = pass.samples, P = pass.features;
+  gather(pass.residual + place.at_features, n, P, place.count, unit.residual.data());
+  const Row<T> valid = get(pass.valid + place.at, place.count);
+  auto block = rule.start(place);
+  for (int64_t k = 0, j = 0, live = unit.live.size(); k < pass.atoms; ++k) {
+    if (j < live && unit.live[j] == k) {
+      ++j;
+    } else {
+      put(pass.new_codes + place.at_atoms + k * n, Row<T>{}, place.count);
+      rule.idle(k, place);
+    }
+  }
+  if (pass.observed == nullptr)
+    through_pairs(pass, rule, place, unit, block, valid, sums);
+  else
+    through_seen(pass, rule, place, unit, block, valid, sums);
+  scatter(unit.residual.data(), n, P, place.count, pass.new_residual + place.at_features);
+  rule.finish(block, place);
+}
+
+// All tiles; ``sums`` (tiles, Rule::kSums, atoms).
+template <typename Rule, typename T>
+void sweep(const Pass<T>& pass, const Rule& rule, xla::ffi::ThreadPool& pool, T* sums) {
+  const int64_t K = pass.atoms, n = pass.samples, units_a_tile = (n + kUnit - 1) / kUnit, size = Rule::kSums * K;
+  const int64_t units = pass.tiles * units_a_tile;
+  // Of each unit, so that the order of addition does not depend on the threads.
+  std::vector<double> parts(units * size);
+  auto one = [&](int64_t i) {
+    const int64_t tile = i / units_a_tile, begin = (i % units_a_tile) * kUnit, end = std::min<int64_t>(begin + kUnit, n);
+    Unit<T> unit(pass, tile, begin, end);
+    std::vector<Vec<double>> sums(size);
+    for (int64_t first = begin; first < end; first += kBlock<T>) {
+      const int64_t count = std::min<int64_t>(kBlock<T>, end - first);
+      const Place place{tile, first, count, tile * pass.features * n + first, tile * K * n + first, tile * n + first};
+      sweep_block(pass, rule, place, unit, sums.data());
+    }
+    for (int64_t j = 0; j < size; ++j) parts[i * size + j] = total_of(sums[j]);
+  };
+  Team(pool, units).run(units, one);
+  for (int64_t tile = 0; tile < pass.tiles; ++tile)
+    for (int64_t j = 0; j < size; ++j) {
+      double sum = 0;
+      for (int64_t i = 0; i < units_a_tile; ++i) sum += parts[(tile * units_a_tile + i) * size + j];
+      sums[tile * size + j] = static_cast<T>(sum);
+    }
+}
+
+}  // namespace padl
