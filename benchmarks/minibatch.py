@@ -29,14 +29,20 @@ PARTS = {"100,000 patches": Part(100_000), "1,000,000 patches": Part(1_000_000, 
 QUICK = Part(1500, 16, 500)
 HELD_OUT = 4000
 SEARCH = 20_000
+POSITIONS = 860_000  # of patches in the images, nearly
 
 
 def _data(part):
-    """Training patches, and others."""
+    """Training patches, and others; where the images have too few, half of them are mirror images of the others."""
     from padl_bayes import datasets
 
-    X = datasets.natural_patches(part.n_samples + HELD_OUT, 8, seed=0, dtype=np.float32).X
-    return X[HELD_OUT:], X[:HELD_OUT]
+    mirrored = part.n_samples // 2 if part.n_samples > POSITIONS else 0
+    drawn = datasets.natural_patches(part.n_samples - mirrored + HELD_OUT, 8, seed=0, dtype=np.float32).X
+    held_out, train = drawn[:HELD_OUT], drawn[HELD_OUT:]
+    if mirrored:
+        mirror = train[:mirrored].reshape(-1, 8, 8)[:, :, ::-1].reshape(mirrored, -1)
+        train = np.random.default_rng(0).permutation(np.concatenate([train, mirror]))
+    return train, held_out
 
 
 def _quality(dictionary, codes, X):

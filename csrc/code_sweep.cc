@@ -107,33 +107,18 @@ ffi::Error code_sweep(ffi::ThreadPool pool, int32_t slab, ffi::Buffer<type> resi
                       ffi::Result<ffi::Buffer<type>> new_codes, ffi::Result<ffi::Buffer<type>> probability,
                       ffi::Result<ffi::Buffer<type>> square, ffi::Result<ffi::Buffer<type>> log_evidence,
                       ffi::Result<ffi::Buffer<type>> sums, ffi::Result<ffi::Buffer<type>> bound) {
-  const auto shape = residual.dimensions();
-  if (shape.size() != 3) return wrong("residual must have 3 dimensions");
-  const int64_t tiles = shape[0], P = shape[1], n = shape[2];
-  if (dictionary.dimensions().size() != 2) return wrong("dictionary must have 2 dimensions");
-  const int64_t K = dictionary.dimensions()[0];
-  if (!has_shape(dictionary, {K, P})) return wrong("dictionary must be (atoms, features)");
-  if (!has_shape(codes, {tiles, K, n})) return wrong("codes must be (tiles, atoms, samples)");
-  if (!has_shape(valid, {tiles, n})) return wrong("valid must be (tiles, samples)");
-  if (!has_shape(usage_logit, {K}) || !has_shape(rate, {K}) || !has_shape(active, {K}))
-    return wrong("usage_logit, rate and active must be (atoms,)");
+  Pass<T> pass{};
+  const char* problem = pass_of(residual, codes, valid, dictionary, active, observed, excluded, *new_residual, *new_codes, &pass);
+  if (problem != nullptr) return wrong(problem);
+  const int64_t tiles = pass.tiles, K = pass.atoms, n = pass.samples;
+  if (!has_shape(usage_logit, {K}) || !has_shape(rate, {K})) return wrong("usage_logit and rate must be (atoms,)");
   if (!has_shape(precision, {})) return wrong("precision must be a scalar");
-  const bool masked = observed.element_count() > 0, excludes = excluded.element_count() > 0;
-  if (masked && !has_shape(observed, {tiles, P, n})) return wrong("observed must be (tiles, features, samples)");
-  if (excludes && !has_shape(excluded, {tiles, n})) return wrong("excluded must be (tiles, samples)");
-  if (!has_shape(*new_residual, {tiles, P, n})) return wrong("the new residual must be (tiles, features, samples)");
-  if (!has_shape(*new_codes, {tiles, K, n})) return wrong("the new codes must be (tiles, atoms, samples)");
   const bool entries = probability->element_count() > 0;
   for (auto* out : {&probability, &square, &log_evidence})
     if (entries ? !has_shape(**out, {tiles, K, n}) : (*out)->element_count() != 0)
       return wrong("probability, square and log_evidence must all be (tiles, atoms, samples), or all empty");
   if (!has_shape(*sums, {tiles, 5, K})) return wrong("sums must be (tiles, 5, atoms)");
   if (!has_shape(*bound, {tiles, n})) return wrong("bound must be (tiles, samples)");
-  if (slab < 0 || slab > 3) return wrong("unknown slab");
-
-  const Pass<T> pass{tiles, P, K, n, residual.typed_data(), codes.typed_data(), valid.typed_data(),
-                     masked ? observed.typed_data() : nullptr, dictionary.typed_data(), active.typed_data(),
-                     excludes ? excluded.typed_data() : nullptr, new_residual->typed_data(), new_codes->typed_data()};
   const Given<T> given{*precision.typed_data(), usage_logit.typed_data(), rate.typed_data(),
                        entries ? probability->typed_data() : nullptr, entries ? square->typed_data() : nullptr,
                        entries ? log_evidence->typed_data() : nullptr, bound->typed_data()};
@@ -143,6 +128,7 @@ ffi::Error code_sweep(ffi::ThreadPool pool, int32_t slab, ffi::Buffer<type> resi
     case Slab::kExponential: sweep(pass, PosteriorMeans<Slab::kExponential, T>(pass, given), pool, out); break;
     case Slab::kGaussian: sweep(pass, PosteriorMeans<Slab::kGaussian, T>(pass, given), pool, out); break;
     case Slab::kHalfNormal: sweep(pass, PosteriorMeans<Slab::kHalfNormal, T>(pass, given), pool, out); break;
+    default: return wrong("unknown slab");
   }
   return ffi::Error::Success();
 }

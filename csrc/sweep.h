@@ -11,6 +11,7 @@
 #include <new>
 #include <vector>
 
+#include "buffers.h"
 #include "parallel.h"
 #include "vector_math.h"
 
@@ -35,6 +36,31 @@ struct Pass {
   const int32_t* excluded;
   T *new_residual, *new_codes;
 };
+
+// Fills ``pass`` with what a handler was given; a message where sizes do not fit, else null.
+template <typename Numbers, typename Integers, typename Out, typename T>
+const char* pass_of(const Numbers& residual, const Numbers& codes, const Numbers& valid, const Numbers& dictionary,
+                    const Numbers& active, const Numbers& observed, const Integers& excluded, Out& new_residual,
+                    Out& new_codes, Pass<T>* pass) {
+  const auto shape = residual.dimensions();
+  if (shape.size() != 3) return "residual must have 3 dimensions";
+  const int64_t tiles = shape[0], P = shape[1], n = shape[2];
+  if (dictionary.dimensions().size() != 2) return "dictionary must have 2 dimensions";
+  const int64_t K = dictionary.dimensions()[0];
+  if (!has_shape(dictionary, {K, P})) return "dictionary must be (atoms, features)";
+  if (!has_shape(codes, {tiles, K, n})) return "codes must be (tiles, atoms, samples)";
+  if (!has_shape(valid, {tiles, n})) return "valid must be (tiles, samples)";
+  if (!has_shape(active, {K})) return "active must be (atoms,)";
+  const bool masked = observed.element_count() > 0, excludes = excluded.element_count() > 0;
+  if (masked && !has_shape(observed, {tiles, P, n})) return "observed must be (tiles, features, samples)";
+  if (excludes && !has_shape(excluded, {tiles, n})) return "excluded must be (tiles, samples)";
+  if (!has_shape(new_residual, {tiles, P, n})) return "the new residual must be (tiles, features, samples)";
+  if (!has_shape(new_codes, {tiles, K, n})) return "the new codes must be (tiles, atoms, samples)";
+  *pass = {tiles, P, K, n, residual.typed_data(), codes.typed_data(), valid.typed_data(),
+           masked ? observed.typed_data() : nullptr, dictionary.typed_data(), active.typed_data(),
+           excludes ? excluded.typed_data() : nullptr, new_residual.typed_data(), new_codes.typed_data()};
+  return nullptr;
+}
 
 // A row of a block: one number for each of its samples.
 template <typename T>

@@ -9,7 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from ..kernels.code_sweep import BLOCK, Atoms, Tile
+from ..kernels.atom_pass import BLOCK
+from ..kernels.code_sweep import Atoms, Tile
 from .code_evidence import Rows
 from .recoding import recode_tile
 

@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..kernels.code_sweep import Tile, sweep_tile
+from ..kernels import draw_tiles
+from ..kernels.code_draw import keys_of_samples
+from ..kernels.code_sweep import Tile
 from ..kernels.slabs import SLABS
-from ..kernels.uniforms import uniform_open
 from .variational import precision_ceiling, residuals, slack_of
 
 SWEEPS = 20
@@ -26,19 +27,10 @@ TOLERANCE = 1e-3
 
 def _draw_codes(slab, problem, state, residual, key):
     """One sweep of draws: codes, residual, its energy and the energy of each atom's codes (K,)."""
-    keys = jax.random.split(key, len(problem.x))
-
-    def one(inputs):
-        residual, codes, valid, observed, key = inputs
-        uniforms = uniform_open(key, (len(codes), 3, len(valid)), residual.dtype)
-        tile = Tile(valid, observed, None, uniforms)
-        done = sweep_tile(SLABS[slab], residual, codes, state.atoms, state.precision, tile)
-        seen = 1 if observed is None else state.atoms.dictionary**2 @ observed
-        return done.codes, done.residual, jnp.sum(done.residual**2), jnp.sum(seen * done.codes**2, axis=1)
-
-    inputs = (residual, state.codes, problem.valid, problem.observed, keys)
-    codes, residual, missed, energy = jax.lax.map(one, inputs)
-    return codes, residual, jnp.sum(missed), jnp.sum(energy, axis=0)
+    tiles, _, n = residual.shape
+    tile = Tile(problem.valid, problem.observed, None, keys_of_samples(key, tiles, n))
+    done = draw_tiles(SLABS[slab], residual, state.codes, state.atoms, state.precision, tile)
+    return done.codes, done.residual, jnp.sum(done.residual**2), jnp.sum(done.sums.square, axis=0)
 
 
 def _weight(problem):

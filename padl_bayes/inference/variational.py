@@ -14,7 +14,8 @@ import numpy as np
 
 from ..distributions.sphere import log_uniform_density
 from ..kernels import sweep_tiles
-from ..kernels.code_sweep import BLOCK, Atoms, AtomSums, Tile, residual_of
+from ..kernels.atom_pass import BLOCK
+from ..kernels.code_sweep import Atoms, AtomSums, Tile, residual_of
 from ..kernels.slabs import SLABS
 from .dictionary import update_dictionary, update_dictionary_masked
 

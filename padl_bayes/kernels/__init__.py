@@ -8,6 +8,7 @@ from functools import partial
 import jax
 
 from . import cpu, dual_bound, newton, row_sweep
+from .code_draw import Draws, draw_tile
 from .code_sweep import Sweep
 from .code_sweep import sweep_tile as _reference
 
@@ -40,7 +41,7 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
     residual : array, shape (tiles, P, n)
         ``x - dictionary.T @ codes``, zero where unobserved.
     codes : array, shape (tiles, K, n)
-        Posterior means; K must be a multiple of `code_sweep.BLOCK`.
+        Posterior means; K must be a multiple of `atom_pass.BLOCK`.
     atoms : Atoms
     precision : scalar
         Noise precision.
@@ -56,8 +57,6 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
     """
     arguments = residual, codes, atoms, precision, tile
     reference = partial(by_reference, slab, entries)
-    if tile.uniforms is not None:
-        return reference(*arguments)
     return _fastest(partial(cpu.sweep_tiles, slab, entries), reference, residual.dtype, *arguments)
 
 
@@ -66,6 +65,45 @@ def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
     residual, codes, tile = jax.tree.map(lambda a: a[None], (residual, codes, tile))
     done = sweep_tiles(slab, residual, codes, atoms, precision, tile)
     return jax.tree.map(lambda a: a[0], done)
+
+
+def draw_by_reference(slab, residual, codes, atoms, precision, tile):
+    """`draw_tiles` in plain JAX."""
+
+    def one(inputs):
+        residual, codes, tile = inputs
+        return draw_tile(slab, residual, codes, atoms, precision, tile)
+
+    return jax.lax.map(one, (residual, codes, tile))
+
+
+def draw_tiles(slab, residual, codes, atoms, precision, tile) -> Draws:
+    """Draw every code of all tiles once from its conditional, in the order of the atoms.
+
+    Parameters
+    ----------
+    slab : Slab
+    residual : array, shape (tiles, P, n)
+        ``x - dictionary.T @ codes``, zero where unobserved.
+    codes : array, shape (tiles, K, n)
+        The codes before; K must be a multiple of `atom_pass.BLOCK`.
+    atoms : Atoms
+    precision : scalar
+        Noise precision.
+    tile : Tile
+        With a leading axis of tiles, and keys, see `code_draw.keys_of_samples`.
+
+    Returns
+    -------
+    Draws
+        With a leading axis of tiles.
+    """
+    arguments = residual, codes, atoms, precision, tile
+    reference = partial(draw_by_reference, slab)
+    # The kernel draws the bits that jax.random draws in this, its usual, mode.
+    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
+        return reference(*arguments)
+    return _fastest(partial(cpu.draw_tiles, slab), reference, residual.dtype, *arguments)
 
 
 def sweep_rows(rows, iterate, momentum, *, nonnegative):

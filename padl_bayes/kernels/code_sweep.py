@@ -1,8 +1,4 @@
-"""One pass of coordinate ascent over the codes: every sample through every atom, samples in independent tiles.
-
-Arrays sized by samples are tiled, ``(tiles, features or atoms, samples in a tile)``, so that one tile's residual stays
-in cache while all atoms go over it, and so that tiles can go to other devices without meeting.
-"""
+"""One pass of coordinate ascent over the codes: posterior means under a spike and slab, and what a bound needs."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,9 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .slabs import draw_entry, entry_moments
-
-BLOCK = 8
+from .atom_pass import through_atoms
+from .slabs import entry_moments
 
 
 class Atoms(NamedTuple):
@@ -45,14 +40,14 @@ class Tile(NamedTuple):
         1.0 where an entry was observed; None if all were.
     excluded : array of int, shape (n,), or None
         Index of an atom that the sample must not use, -1 for none.
-    uniforms : array, shape (K, 3, n), or None
-        Standard uniform numbers: with them codes are drawn, without them they are posterior means.
+    keys : array of uint32, shape (2, n), or None
+        Each sample's random key, see `padl_bayes.kernels.code_draw`.
     """
 
     valid: jax.Array
     observed: jax.Array | None = None
     excluded: jax.Array | None = None
-    uniforms: jax.Array | None = None
+    keys: jax.Array | None = None
 
 
 class AtomSums(NamedTuple):
@@ -76,7 +71,7 @@ class Sweep(NamedTuple):
     ----------
     residual : array, shape (P, n)
     codes, probability, square, log_evidence : array, shape (K, n)
-        E r or a draw of r, P(used), E r^2 and the log evidence of each entry when it was updated; the last three may
+        E r, P(used), E r^2 and the log evidence of each entry when it was updated; the last three may
         be None, see `padl_bayes.kernels.sweep_tiles`.
     sums : AtomSums
     bound : array, shape (n,)
@@ -92,13 +87,16 @@ class Sweep(NamedTuple):
     bound: jax.Array
 
 
-def _update_entry_row(slab, precision, tile, atom, index, old, row, weight):
+def switched_on(tile, index, active):
+    """1.0 for the samples (n,) that may use the atom."""
+    on = tile.valid * active
+    return on if tile.excluded is None else on * (tile.excluded != index)
+
+
+def _posterior_means(slab, precision, tile, bound, index, atom, old, row, weight):
     """Posterior of one atom's entries over a tile, its sums and its share of the bound."""
-    likelihood = (precision * (row + weight * old), precision * weight)
-    q = entry_moments(slab, *likelihood, atom.usage_logit, atom.rate)
-    on = tile.valid * atom.active
-    if tile.excluded is not None:
-        on = on * (tile.excluded != index)
+    q = entry_moments(slab, precision * (row + weight * old), precision * weight, atom.usage_logit, atom.rate)
+    on = switched_on(tile, index, atom.active)
     mean, square, probability, log_evidence = (
         on * q.mean,
         on * q.square,
@@ -106,45 +104,9 @@ def _update_entry_row(slab, precision, tile, atom, index, old, row, weight):
         on * q.log_evidence,
     )
     variance = weight * jnp.maximum(square - mean * mean, 0)
-    bound = -on * q.divergence - 0.5 * precision * variance
+    bound = bound - on * q.divergence - 0.5 * precision * variance
     sums = AtomSums(*map(jnp.sum, (probability, on * q.size, weight * square, variance, log_evidence)))
-    codes = mean
-    if tile.uniforms is not None:
-        codes = on * draw_entry(slab, *likelihood, atom.usage_logit, atom.rate, tile.uniforms[index])
-    return bound, sums, (codes, probability, square, log_evidence)
-
-
-def _update_block(slab, precision, tile, carry, block):
-    """Update a block of atoms in turn; the residual is corrected through the block's Gram matrix, then once."""
-    residual, bound = carry
-    index, atoms, codes = block
-    correlation = atoms.dictionary @ residual
-    gram = atoms.dictionary @ atoms.dictionary.T
-
-    def update(inner, one):
-        change, bound = inner
-        position, index, gram, atom, old, row = one
-        row = row - gram @ change
-        share, sums, outputs = _update_entry_row(
-            slab, precision, tile, atom, index, old, row, jnp.ones_like(row)
-        )
-        return (change.at[position].set(outputs[0] - old), bound + share), (sums, outputs)
-
-    inputs = (jnp.arange(codes.shape[0]), index, gram, atoms, codes, correlation)
-    (change, bound), outputs = jax.lax.scan(update, (jnp.zeros_like(codes), bound), inputs)
-    return (residual - atoms.dictionary.T @ change, bound), outputs
-
-
-def _update_masked_atom(slab, precision, tile, carry, one):
-    """Update one atom where entries are missing: its energy differs from sample to sample."""
-    residual, bound = carry
-    index, atom, old = one
-    # A sample may see nothing of an atom: then the posterior is the prior, not a division by zero.
-    weight = jnp.maximum(atom.dictionary**2 @ tile.observed, jnp.finfo(old.dtype).eps)
-    row = atom.dictionary @ residual
-    share, sums, outputs = _update_entry_row(slab, precision, tile, atom, index, old, row, weight)
-    residual = residual - tile.observed * jnp.outer(atom.dictionary, outputs[0] - old)
-    return (residual, bound + share), (sums, outputs)
+    return bound, mean, (sums, (probability, square, log_evidence))
 
 
 def sweep_tile(slab, residual, codes, atoms, precision, tile):
@@ -157,7 +119,7 @@ def sweep_tile(slab, residual, codes, atoms, precision, tile):
     residual : array, shape (P, n)
         ``X.T - dictionary.T @ codes``, zero where unobserved.
     codes : array, shape (K, n)
-        Posterior means; K must be a multiple of `BLOCK`.
+        Posterior means; K must be a multiple of `padl_bayes.kernels.atom_pass.BLOCK`.
     atoms : Atoms
     precision : scalar
         Noise precision.
@@ -167,22 +129,10 @@ def sweep_tile(slab, residual, codes, atoms, precision, tile):
     -------
     Sweep
     """
-    n_atoms, n = codes.shape
-    index = jnp.arange(n_atoms)
-    carry = (residual, jnp.zeros(n, residual.dtype))
-    if tile.observed is None:
-        inputs = jax.tree.map(
-            lambda a: a.reshape(n_atoms // BLOCK, BLOCK, *a.shape[1:]), (index, atoms, codes)
-        )
-        (residual, bound), outputs = jax.lax.scan(
-            partial(_update_block, slab, precision, tile), carry, inputs
-        )
-        outputs = jax.tree.map(lambda a: a.reshape(n_atoms, *a.shape[2:]), outputs)
-    else:
-        (residual, bound), outputs = jax.lax.scan(
-            partial(_update_masked_atom, slab, precision, tile), carry, (index, atoms, codes)
-        )
-    sums, (codes, probability, square, log_evidence) = outputs
+    rule = partial(_posterior_means, slab, precision, tile)
+    bound = jnp.zeros(codes.shape[1], residual.dtype)
+    residual, bound, codes, outputs = through_atoms(rule, bound, residual, codes, atoms, tile.observed)
+    sums, (probability, square, log_evidence) = outputs
     return Sweep(residual, codes, probability, square, log_evidence, sums, bound)
 
 

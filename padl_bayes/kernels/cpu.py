@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .code_draw import DrawnSums, Draws
 from .code_sweep import AtomSums, Sweep
 from .row_sweep import Iterate
 from .slabs import SLABS
@@ -30,7 +31,7 @@ LEVELS = {
     "x86-64-v2": {"cx16", "popcnt", "sse4_1", "sse4_2", "ssse3"},
 }
 SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
-HANDLERS = ("code_sweep", "newton", "row_sweep")
+HANDLERS = ("code_draw", "code_sweep", "newton", "row_sweep")
 
 
 def processor_flags():
@@ -94,35 +95,41 @@ def has_kernels(dtype):
     return np.dtype(dtype) in SUFFIX and level() is not None
 
 
-def sweep_tiles(slab, entries, residual, codes, atoms, precision, tile):
-    """`padl_bayes.kernels.sweep_tiles` in C++."""
-    tiles, _, n = residual.shape
-    dtype, shape = residual.dtype, codes.shape
+def _through_atoms(kernel, slab, results, residual, codes, atoms, precision, tile, *more):
+    """A pass over the codes: the new residual and codes, and results of these shapes."""
+    dtype = residual.dtype
     number = [law is slab for law in SLABS.values()].index(True)
-    each = shape if entries else (0,)
-    shapes = (residual.shape, shape, each, each, each, (tiles, len(AtomSums._fields), shape[1]), (tiles, n))
     call = jax.ffi.ffi_call(
-        target("code_sweep", dtype, level()),
-        [jax.ShapeDtypeStruct(one, dtype) for one in shapes],
+        target(kernel, dtype, level()),
+        [jax.ShapeDtypeStruct(one, dtype) for one in (residual.shape, codes.shape, *results)],
         input_output_aliases={0: 0, 1: 1},
         vmap_method="sequential",
     )
     observed = jnp.zeros(0, dtype) if tile.observed is None else tile.observed
     excluded = jnp.zeros(0, jnp.int32) if tile.excluded is None else tile.excluded.astype(jnp.int32)
-    residual, codes, probability, square, log_evidence, sums, bound = call(
-        residual,
-        codes,
-        tile.valid,
-        *atoms,
-        jnp.asarray(precision, dtype),
-        observed,
-        excluded,
-        slab=np.int32(number),
-    )
-    done = Sweep(
-        residual, codes, probability, square, log_evidence, AtomSums(*jnp.moveaxis(sums, 1, 0)), bound
-    )
-    return done if entries else done._replace(probability=None, square=None, log_evidence=None)
+    precision = jnp.asarray(precision, dtype)
+    arguments = residual, codes, tile.valid, *atoms, precision, observed, excluded, *more
+    return call(*arguments, slab=np.int32(number))
+
+
+def sweep_tiles(slab, entries, residual, codes, atoms, precision, tile):
+    """`padl_bayes.kernels.sweep_tiles` in C++."""
+    tiles, n_atoms, n = codes.shape
+    each = codes.shape if entries else (0,)
+    results = (each, each, each, (tiles, len(AtomSums._fields), n_atoms), (tiles, n))
+    done = _through_atoms("code_sweep", slab, results, residual, codes, atoms, precision, tile)
+    residual, codes, probability, square, log_evidence, sums, bound = done
+    sums = AtomSums(*jnp.moveaxis(sums, 1, 0))
+    swept = Sweep(residual, codes, probability, square, log_evidence, sums, bound)
+    return swept if entries else swept._replace(probability=None, square=None, log_evidence=None)
+
+
+def draw_tiles(slab, residual, codes, atoms, precision, tile):
+    """`padl_bayes.kernels.draw_tiles` in C++."""
+    results = ((len(codes), len(DrawnSums._fields), codes.shape[1]),)
+    arguments = residual, codes, atoms, precision, tile, tile.keys
+    residual, codes, sums = _through_atoms("code_draw", slab, results, *arguments)
+    return Draws(residual, codes, DrawnSums(*jnp.moveaxis(sums, 1, 0)))
 
 
 def _call_row_sweep(rows, arrays, momentum, nonnegative):

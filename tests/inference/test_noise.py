@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from padl_bayes.inference import noise
-from padl_bayes.kernels.code_sweep import Tile
+from padl_bayes.kernels import draw_tiles
 from tests.inference.problems import problem_with
 from tests.oracles import noise_level
 
@@ -69,7 +69,10 @@ def without_directions(monkeypatch):
 
 
 def with_every_code_in_use(monkeypatch):
-    monkeypatch.setattr(noise, "Tile", lambda *parts: Tile(*parts[:3], parts[3].at[:, 2].set(0)))
+    def draw(slab, residual, codes, atoms, *others):
+        return draw_tiles(slab, residual, codes, atoms._replace(usage_logit=atoms.usage_logit + 50), *others)
+
+    monkeypatch.setattr(noise, "draw_tiles", draw)
 
 
 @pytest.mark.usefixtures("x64", "traced_anew")

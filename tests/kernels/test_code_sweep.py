@@ -10,7 +10,8 @@ import pytest
 
 from padl_bayes import kernels
 from padl_bayes.kernels import cpu
-from padl_bayes.kernels.code_sweep import BLOCK, Atoms, Tile, residual_of
+from padl_bayes.kernels.atom_pass import BLOCK
+from padl_bayes.kernels.code_sweep import Atoms, Tile, residual_of
 from padl_bayes.kernels.slabs import SLABS
 from tests.oracles.spike_slab import sweep_by_loops
 
