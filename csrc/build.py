@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "padl_bayes" / "kernels" / "lib"
 LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
-SOURCES = ("code_draw.cc", "code_sweep.cc", "newton.cc", "row_sweep.cc")
+SOURCES = ("box_sweep.cc", "code_draw.cc", "code_sweep.cc", "newton.cc", "row_sweep.cc")
 FLAGS = (
     "-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror",
     "-Wno-psabi", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",

@@ -141,7 +141,8 @@ ffi::Error code_draw(ffi::ThreadPool pool, int32_t slab, ffi::Buffer<type> resid
                      ffi::Result<ffi::Buffer<type>> new_residual, ffi::Result<ffi::Buffer<type>> new_codes,
                      ffi::Result<ffi::Buffer<type>> sums) {
   Pass<T> pass{};
-  const char* problem = pass_of(residual, codes, valid, dictionary, active, observed, excluded, *new_residual, *new_codes, &pass);
+  const char* problem = pass_of(residual, codes, dictionary, observed, *new_residual, *new_codes, &pass);
+  if (problem == nullptr) problem = restrict_pass(valid, active, excluded, &pass);
   if (problem != nullptr) return wrong(problem);
   const int64_t K = pass.atoms;
   if (!has_shape(usage_logit, {K}) || !has_shape(rate, {K})) return wrong("usage_logit and rate must be (atoms,)");

@@ -108,7 +108,8 @@ ffi::Error code_sweep(ffi::ThreadPool pool, int32_t slab, ffi::Buffer<type> resi
                       ffi::Result<ffi::Buffer<type>> square, ffi::Result<ffi::Buffer<type>> log_evidence,
                       ffi::Result<ffi::Buffer<type>> sums, ffi::Result<ffi::Buffer<type>> bound) {
   Pass<T> pass{};
-  const char* problem = pass_of(residual, codes, valid, dictionary, active, observed, excluded, *new_residual, *new_codes, &pass);
+  const char* problem = pass_of(residual, codes, dictionary, observed, *new_residual, *new_codes, &pass);
+  if (problem == nullptr) problem = restrict_pass(valid, active, excluded, &pass);
   if (problem != nullptr) return wrong(problem);
   const int64_t tiles = pass.tiles, K = pass.atoms, n = pass.samples;
   if (!has_shape(usage_logit, {K}) || !has_shape(rate, {K})) return wrong("usage_logit and rate must be (atoms,)");

@@ -28,7 +28,7 @@ constexpr int kUnit = 128;  // samples in a unit of work
 template <typename T>
 constexpr int kBlock = kVectors * kLanes<T>;
 
-// Arrays as in padl_bayes/kernels/code_sweep.py.
+// Arrays as in padl_bayes/kernels/code_sweep.py; without ``valid`` or ``active`` all are.
 template <typename T>
 struct Pass {
   int64_t tiles, features, atoms, samples;
@@ -37,11 +37,10 @@ struct Pass {
   T *new_residual, *new_codes;
 };
 
-// Fills ``pass`` with what a handler was given; a message where sizes do not fit, else null.
-template <typename Numbers, typename Integers, typename Out, typename T>
-const char* pass_of(const Numbers& residual, const Numbers& codes, const Numbers& valid, const Numbers& dictionary,
-                    const Numbers& active, const Numbers& observed, const Integers& excluded, Out& new_residual,
-                    Out& new_codes, Pass<T>* pass) {
+// Fill ``pass`` with what a handler was given; a message where sizes do not fit, else null.
+template <typename Numbers, typename Out, typename T>
+const char* pass_of(const Numbers& residual, const Numbers& codes, const Numbers& dictionary, const Numbers& observed,
+                    Out& new_residual, Out& new_codes, Pass<T>* pass) {
   const auto shape = residual.dimensions();
   if (shape.size() != 3) return "residual must have 3 dimensions";
   const int64_t tiles = shape[0], P = shape[1], n = shape[2];
@@ -49,16 +48,24 @@ const char* pass_of(const Numbers& residual, const Numbers& codes, const Numbers
   const int64_t K = dictionary.dimensions()[0];
   if (!has_shape(dictionary, {K, P})) return "dictionary must be (atoms, features)";
   if (!has_shape(codes, {tiles, K, n})) return "codes must be (tiles, atoms, samples)";
-  if (!has_shape(valid, {tiles, n})) return "valid must be (tiles, samples)";
-  if (!has_shape(active, {K})) return "active must be (atoms,)";
-  const bool masked = observed.element_count() > 0, excludes = excluded.element_count() > 0;
+  const bool masked = observed.element_count() > 0;
   if (masked && !has_shape(observed, {tiles, P, n})) return "observed must be (tiles, features, samples)";
-  if (excludes && !has_shape(excluded, {tiles, n})) return "excluded must be (tiles, samples)";
   if (!has_shape(new_residual, {tiles, P, n})) return "the new residual must be (tiles, features, samples)";
   if (!has_shape(new_codes, {tiles, K, n})) return "the new codes must be (tiles, atoms, samples)";
-  *pass = {tiles, P, K, n, residual.typed_data(), codes.typed_data(), valid.typed_data(),
-           masked ? observed.typed_data() : nullptr, dictionary.typed_data(), active.typed_data(),
-           excludes ? excluded.typed_data() : nullptr, new_residual.typed_data(), new_codes.typed_data()};
+  *pass = {tiles, P, K, n, residual.typed_data(), codes.typed_data(), nullptr, masked ? observed.typed_data() : nullptr,
+           dictionary.typed_data(), nullptr, nullptr, new_residual.typed_data(), new_codes.typed_data()};
+  return nullptr;
+}
+
+template <typename Numbers, typename Integers, typename T>
+const char* restrict_pass(const Numbers& valid, const Numbers& active, const Integers& excluded, Pass<T>* pass) {
+  if (!has_shape(valid, {pass->tiles, pass->samples})) return "valid must be (tiles, samples)";
+  if (!has_shape(active, {pass->atoms})) return "active must be (atoms,)";
+  const bool excludes = excluded.element_count() > 0;
+  if (excludes && !has_shape(excluded, {pass->tiles, pass->samples})) return "excluded must be (tiles, samples)";
+  pass->valid = valid.typed_data();
+  pass->active = active.typed_data();
+  pass->excluded = excludes ? excluded.typed_data() : nullptr;
   return nullptr;
 }
 
@@ -69,6 +76,13 @@ struct Row {
   PADL_INLINE Vec<T>& operator[](int i) { return v[i]; }
   PADL_INLINE const Vec<T>& operator[](int i) const { return v[i]; }
 };
+
+template <typename T>
+PADL_INLINE Row<T> ones() {
+  Row<T> row;
+  for (int i = 0; i < kVectors; ++i) row[i] = all<T>(1);
+  return row;
+}
 
 // Where a block is in the arrays, and how many of its samples are there.
 struct Place {
@@ -228,7 +242,7 @@ void correct(int64_t features, const Step<T>& before, T* residual, const T* obse
 template <typename T>
 PADL_INLINE Row<T> allowed(const Pass<T>& pass, const Place& place, const Row<T>& valid, int64_t k) {
   Row<T> on;
-  for (int i = 0; i < kVectors; ++i) on[i] = valid[i] * pass.active[k];
+  for (int i = 0; i < kVectors; ++i) on[i] = pass.active == nullptr ? valid[i] : valid[i] * pass.active[k];
   if (pass.excluded != nullptr)
     for (int64_t s = 0; s < place.count; ++s)
       if (pass.excluded[place.at + s] == k) on[s / kLanes<T>][s % kLanes<T>] = 0;
@@ -270,7 +284,7 @@ std::vector<int64_t> live_atoms(const Pass<T>& pass, int64_t tile, int64_t first
   std::vector<int64_t> live;
   for (int64_t k = 0; k < pass.atoms; ++k) {
     const T* codes = pass.codes + (tile * pass.atoms + k) * pass.samples;
-    if (pass.active[k] != 0 || std::any_of(codes + first, codes + end, [](T r) { return r != 0; })) live.push_back(k);
+    if (pass.active == nullptr || pass.active[k] != 0 || std::any_of(codes + first, codes + end, [](T r) { return r != 0; })) live.push_back(k);
   }
   return live;
 }
@@ -298,8 +312,7 @@ void through_pairs(const Pass<T>& pass, const Rule& rule, const Place& place, Un
   const int64_t P = pass.features, count = unit.live.size();
   T* residual = unit.residual.data();
   Step<T> before[2] = {{pass.dictionary, {}}, {pass.dictionary, {}}};
-  Row<T> one;
-  for (int i = 0; i < kVectors; ++i) one[i] = all<T>(1);
+  const Row<T> one = ones<T>();
   for (int64_t j = 0; j < count; j += 2) {
     const int64_t k = unit.live[j], l = unit.live[std::min(j + 1, count - 1)];
     for (int64_t next = j + 2; next < std::min(j + 4, count); ++next) look_ahead(pass, place, unit.live[next]);
@@ -335,7 +348,7 @@ template <typename Rule, typename T>
 void sweep_block(const Pass<T>& pass, const Rule& rule, const Place& place, Unit<T>& unit, Vec<double>* sums) {
   const int64_t n = pass.samples, P = pass.features;
   gather(pass.residual + place.at_features, n, P, place.count, unit.residual.data());
-  const Row<T> valid = get(pass.valid + place.at, place.count);
+  const Row<T> valid = pass.valid == nullptr ? ones<T>() : get(pass.valid + place.at, place.count);
   auto block = rule.start(place);
   for (int64_t k = 0, j = 0, live = unit.live.size(); k < pass.atoms; ++k) {
     if (j < live && unit.live[j] == k) {
@@ -360,7 +373,7 @@ void sweep(const Pass<T>& pass, const Rule& rule, xla::ffi::ThreadPool& pool, T*
   const int64_t units = pass.tiles * units_a_tile;
   // Of each unit, so that the order of addition does not depend on the threads.
   std::vector<double> parts(units * size);
-  auto one = [&](int64_t i) {
+  const auto one = [&](int64_t i) {
     const int64_t tile = i / units_a_tile, begin = (i % units_a_tile) * kUnit, end = std::min<int64_t>(begin + kUnit, n);
     Unit<T> unit(pass, tile, begin, end);
     std::vector<Vec<double>> sums(size);

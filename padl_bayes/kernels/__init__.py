@@ -8,6 +8,7 @@ from functools import partial
 import jax
 
 from . import cpu, dual_bound, newton, row_sweep
+from .box_sweep import BoxSweep, box_tile
 from .code_draw import Draws, draw_tile
 from .code_sweep import Sweep
 from .code_sweep import sweep_tile as _reference
@@ -104,6 +105,24 @@ def draw_tiles(slab, residual, codes, atoms, precision, tile) -> Draws:
     if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
         return reference(*arguments)
     return _fastest(partial(cpu.draw_tiles, slab), reference, residual.dtype, *arguments)
+
+
+def box_by_reference(residual, codes, dictionary, envelope, alpha1, observed=None, *, nonnegative):
+    """`box_tiles` in plain JAX."""
+
+    def one(inputs):
+        residual, codes, observed = inputs
+        return box_tile(residual, codes, dictionary, envelope, alpha1, observed, nonnegative=nonnegative)
+
+    return jax.lax.map(one, (residual, codes, observed))
+
+
+def box_tiles(residual, codes, dictionary, envelope, alpha1, observed=None, *, nonnegative) -> BoxSweep:
+    """`padl_bayes.kernels.box_sweep.box_tile` of all tiles; all arrays by samples have a leading axis of tiles."""
+    reference = partial(box_by_reference, nonnegative=nonnegative)
+    kernel = partial(cpu.box_tiles, nonnegative=nonnegative)
+    arguments = residual, codes, dictionary, envelope, alpha1, observed
+    return _fastest(kernel, reference, residual.dtype, *arguments)
 
 
 def sweep_rows(rows, iterate, momentum, *, nonnegative):

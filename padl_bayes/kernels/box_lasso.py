@@ -9,6 +9,17 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from . import box_tiles
+from .atom_pass import BLOCK
+
+TILE = 512
+
+
+def _tiled(rows, tile):
+    """Rows (N, P) as (tiles, P, n), zero padded."""
+    rows = jnp.pad(rows, ((0, -len(rows) % tile), (0, 0)))
+    return jnp.swapaxes(rows.reshape(-1, tile, rows.shape[1]), 1, 2)
+
 
 @partial(jax.jit, static_argnames="nonnegative")
 def box_lasso(X, dictionary, envelope, alpha1, tol, max_sweeps, *, observed=None, nonnegative=False):
@@ -32,29 +43,21 @@ def box_lasso(X, dictionary, envelope, alpha1, tol, max_sweeps, *, observed=None
     codes : array, shape (N, K)
     n_sweeps : array of int, shape ()
     """
-
-    seen = None if observed is None else observed.T
-
-    def update(residual, one):
-        atom, top, code = one
-        square = 1.0 if seen is None else seen.T @ jnp.square(atom)
-        target = residual.T @ atom + square * code
-        shrunk = jnp.sign(target) * jnp.maximum(jnp.abs(target) - alpha1, 0)
-        new = jnp.clip(
-            shrunk / jnp.maximum(square, jnp.finfo(residual.dtype).tiny), 0 if nonnegative else -top, top
-        )
-        change = jnp.outer(atom, new - code)
-        change = change if seen is None else seen * change
-        return residual - change, (new, jnp.max(jnp.abs(new - code)))
+    n_samples, n_atoms = len(X), len(dictionary)
+    tile = min(TILE, -(-n_samples // BLOCK) * BLOCK)
+    pad = -n_atoms % BLOCK
+    dictionary, envelope = jnp.pad(dictionary, ((0, pad), (0, 0))), jnp.pad(envelope, (0, pad))
+    residual, seen = _tiled(X, tile), None if observed is None else _tiled(observed, tile)
 
     def sweep(carry):
         residual, codes, _, count = carry
-        residual, (codes, moved) = jax.lax.scan(update, residual, (dictionary, envelope, codes))
-        return residual, codes, jnp.max(moved), count + 1
+        done = box_tiles(residual, codes, dictionary, envelope, alpha1, seen, nonnegative=nonnegative)
+        return done.residual, done.codes, jnp.max(done.moved), count + 1
 
     def go_on(carry):
         return (carry[2] > tol * jnp.max(envelope)) & (carry[3] < max_sweeps)
 
-    start = (X.T, jnp.zeros((len(dictionary), len(X)), X.dtype), jnp.asarray(jnp.inf, X.dtype), 0)
+    codes = jnp.zeros((len(residual), len(dictionary), tile), X.dtype)
+    start = (residual, codes, jnp.asarray(jnp.inf, X.dtype), 0)
     _, codes, _, count = jax.lax.while_loop(go_on, sweep, start)
-    return codes.T, count
+    return jnp.swapaxes(codes, 1, 2).reshape(-1, len(dictionary))[:n_samples, :n_atoms], count

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .box_sweep import BoxSweep
 from .code_draw import DrawnSums, Draws
 from .code_sweep import AtomSums, Sweep
 from .row_sweep import Iterate
@@ -31,7 +32,7 @@ LEVELS = {
     "x86-64-v2": {"cx16", "popcnt", "sse4_1", "sse4_2", "ssse3"},
 }
 SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
-HANDLERS = ("code_draw", "code_sweep", "newton", "row_sweep")
+HANDLERS = ("box_sweep", "code_draw", "code_sweep", "newton", "row_sweep")
 
 
 def processor_flags():
@@ -130,6 +131,21 @@ def draw_tiles(slab, residual, codes, atoms, precision, tile):
     arguments = residual, codes, atoms, precision, tile, tile.keys
     residual, codes, sums = _through_atoms("code_draw", slab, results, *arguments)
     return Draws(residual, codes, DrawnSums(*jnp.moveaxis(sums, 1, 0)))
+
+
+def box_tiles(residual, codes, dictionary, envelope, alpha1, observed, *, nonnegative):
+    """`padl_bayes.kernels.box_tiles` in C++."""
+    dtype, by_sample = residual.dtype, (len(residual), residual.shape[2])
+    shapes = residual.shape, codes.shape, by_sample
+    call = jax.ffi.ffi_call(
+        target("box_sweep", dtype, level()),
+        [jax.ShapeDtypeStruct(one, dtype) for one in shapes],
+        input_output_aliases={0: 0, 1: 1},
+        vmap_method="sequential",
+    )
+    observed = jnp.zeros(0, dtype) if observed is None else observed
+    alpha1 = jnp.asarray(alpha1, dtype)
+    return BoxSweep(*call(residual, codes, dictionary, envelope, alpha1, observed, nonnegative=nonnegative))
 
 
 def _call_row_sweep(rows, arrays, momentum, nonnegative):
