@@ -16,7 +16,8 @@ from benchmarks._posterior import Page, run_page, stopwatch
 
 ALPHA = 1.0
 REPEATS = 3
-NEAR = 1e-3
+# Targets above the lowest objective that every learner reaches, and above the lowest of any.
+COMMON, LOWEST = 1e-3, 5e-3
 # Limits on iterations grow by this factor until a run takes so long, or two steps change the objective by so little.
 GROWTH = 1.5
 FLAT = 1e-4
@@ -28,7 +29,7 @@ class Part(NamedTuple):
     n_samples: int
     size: int
     n_atoms: int
-    budget: float = 120.0
+    budget: float = 60.0
 
 
 PARTS = {f"{k} atoms": Part(10_000, 8, k) for k in (64, 128)}
@@ -167,7 +168,7 @@ def _measure(part):
         for label, learner in LEARNERS.items()
     }
     best = {label: min(row["objective"] for row in curve["rows"]) for label, curve in curves.items()}
-    targets = {"common": max(best.values()) * (1 + NEAR), "best": min(best.values()) * (1 + NEAR)}
+    targets = {"common": max(best.values()) * (1 + COMMON), "lowest": min(best.values()) * (1 + LOWEST)}
     for label, learner in LEARNERS.items():
         for name, target in targets.items():
             curves[label][name] = time_to(target, learner, curves[label], X, start)
@@ -199,32 +200,33 @@ def section(name, r):
         "",
         f"{n_samples} natural {size} x {size} patches, {n_atoms} atoms, runs of at most about {budget:g} s, {kernels}. "
         f"Objective a sample: {r['start']:.4f} at the start, {lowest:.4f} at the lowest, targets "
-        f"{r['targets']['common']:.4f} (common) and {r['targets']['best']:.4f} (lowest); relative duality gap of the "
-        f"codes it is taken with at most {gap:.1e}. {r['machine']}.",
+        f"{r['targets']['common']:.4f} (common) and {r['targets']['lowest']:.4f} (near the lowest); relative "
+        f"duality gap of the codes it is taken with at most {gap:.1e}. {r['machine']}.",
         "",
-        "| | lowest objective | compilation, s | to the common target | s, median | fastest | slowest "
-        "| to near the lowest of all | s, median | fastest | slowest |",
+        "| | its lowest | compilation, s | to the common target | s, median | fastest | slowest "
+        "| to near the lowest | s, median | fastest | slowest |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for label, curve in r["curves"].items():
         own = min(row["objective"] for row in curve["rows"])
         lines.append(
             f"| {label} ({curve['unit']}) | {own / lowest - 1:+.2%} | {curve['compilation']:.1f} "
-            f"| {_cells(curve['common'])} | {_cells(curve['best'])} |"
+            f"| {_cells(curve['common'])} | {_cells(curve['lowest'])} |"
         )
     return "\n".join([*lines, ""])
 
 
 def draw(name, r):
-    """Objective against seconds."""
+    """Objective above the lowest against seconds; dashed, the targets."""
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     ax = figure.subplots()
     lowest = min(row["objective"] for curve in r["curves"].values() for row in curve["rows"])
     for label, curve in r["curves"].items():
         seconds, values = zip(*((row["seconds"], row["objective"]) for row in curve["rows"]), strict=True)
-        ax.loglog(seconds, np.array(values) / lowest - 1 + FLAT, "o-", markersize=3, label=label)
-    ax.axhline(r["targets"]["common"] / lowest - 1 + FLAT, linestyle="--", color="0.6", label="common target")
-    ax.set(xlabel="seconds of a run", ylabel=f"objective over the lowest, less 1, plus {FLAT:g}", title=name)
+        ax.loglog(seconds, np.array(values) / lowest - 1, "o-", markersize=3, label=label)
+    for target in r["targets"].values():
+        ax.axhline(target / lowest - 1, linestyle="--", color="0.6", linewidth=0.8)
+    ax.set(xlabel="seconds of a run, one thread", ylabel="objective above the lowest (share)", title=name)
     ax.legend(frameon=False, fontsize="small")
     return figure
 
@@ -237,9 +239,9 @@ over samples (whose minimiser is the same); SPAMS's `lambda1` in mode 2, the mea
 l_inf norm, so there is nothing to compare `fit_map` with at alpha2 > 0. All start from the same normalised patches,
 and compute on one thread in float64. For limits on iterations that grow by {GROWTH:g}, each run starts afresh, and its
 atoms, normalised, are coded anew by SPAMS's lasso; NumPy computes objective and duality gap. The common target is
-{NEAR:.1%} above the lowest objective that every learner reaches. Seconds are those of the first limit that reaches a
-target, {REPEATS} repeats, compiled and warm; those of `fit_map` include a last coding of all samples to a certified gap
-of 1e-6.
+{COMMON:.1%} above the lowest objective that every learner reaches, the other {LOWEST:.1%} above the lowest that any
+does ("its lowest" is relative to that). Seconds are those of the first limit that reaches a target, {REPEATS} repeats,
+compiled and warm; those of `fit_map` include a last coding of all samples to a certified gap of 1e-6.
 """
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks._machine import alone, memory
 from benchmarks._posterior import Page, run_page
+from benchmarks._scaling import patches
 
 
 class Part(NamedTuple):
@@ -28,16 +29,11 @@ PARTS = {"100,000 patches": Part(100_000), "1,000,000 patches": Part(1_000_000, 
 QUICK = Part(1500, 16, 500)
 HELD_OUT = 4000
 SEARCH = 20_000
-MOST_OF_PHOTOGRAPHS = 800_000
 
 
 def _data(part):
     """Training patches, and others."""
-    from padl_bayes import datasets
-
-    # The photographs hold 0.87 million positions, with the textures 1.6 million.
-    images = datasets.PHOTOGRAPHS + datasets.TEXTURES * (part.n_samples > MOST_OF_PHOTOGRAPHS)
-    X = datasets.natural_patches(part.n_samples + HELD_OUT, 8, seed=0, images=images, dtype=np.float32).X
+    X = patches(part.n_samples + HELD_OUT, 8, 0, np.float32)
     return X[HELD_OUT:], X[:HELD_OUT]
 
 

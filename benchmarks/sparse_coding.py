@@ -120,7 +120,7 @@ def _rivals(problem):
         rows["numba, row descent"]["compilation"] = compilation
     # The same iterations, each much slower: no limit below need be tried.
     known = rows["JAX FISTA, Newton"]
-    enough = LIMITS[LIMITS >= known["limit"]] if known else ()
+    enough = [limit for limit in LIMITS if limit >= known["limit"]] if known else ()
     rows["JAX FISTA, sorted"] = times_to_target(partial(code_with_fista, "sorted"), *problem, limits=enough)
     return rows
 
