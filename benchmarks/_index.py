@@ -1,138 +1,116 @@
 """The one page of all benchmarks: what is asked for and what was found, every page, every figure.
 
-It is made of the results that lie in a folder, and of nothing else: the same results make the same page.
+It is made of the results that lie in a folder and of nothing else: the same results make the same page.
 """
 
 import json
 import re
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks._asked import LINES
+
+NAME = "README.md"
+OVERVIEW = "overview_samples.png"
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks` (`make bench`), which runs everything, or by `python -m benchmarks --page` from the
-results at hand. Figures are medians; in brackets the least and the most that the repeats allow. "Met" is left open
-where nothing is asked for. Machines are below the table.
+Written by `python -m benchmarks` (`make bench`), which runs everything, by each benchmark that is run by itself, and by
+`python -m benchmarks --page` from the results at hand. Figures are how many times the rival's cost is ours, unless the
+first column says otherwise: medians, in brackets the least and the most that the repeats allow. Nothing is asked for
+where nothing stands under "asked"; machines are below the table.
 """
-COARSE, FINE = "20000 patches, alpha2 0.175 N", "20000 patches, alpha2 0.0175 N"
 
 
-class Found(NamedTuple):
-    """A figure, and its least and most."""
-
-    value: float
-    least: float | None = None
-    most: float | None = None
+def read_results(folder):
+    """Results of all pages in a folder, by the name of the page."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
-class Line(NamedTuple):
-    """What is measured against whom, on which parts of a page, what is asked for, and how to get it from the parts."""
-
-    what: str
-    rival: str
-    page: str
-    parts: tuple
-    asked: tuple | None
-    figure: Callable
-    unit: str = "times"
+def _machine(result):
+    """Machine, versions and day of a part, without the load."""
+    return re.sub(r" \(load [\d.]+\)", "", result["machine"])
 
 
-def ratio(slow, fast):
-    """`Found` of one list of seconds over another; None if either is missing."""
-    if not slow or not fast:
-        return None
-    return Found(float(np.median(slow) / np.median(fast)), min(slow) / max(fast), max(slow) / min(fast))
+def _number(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def slope(parts):
-    """`Found` of log seconds against log size over all rows of some parts; rows of a size in common count once."""
-    by = parts[0]["part"]["by"]
-    rows = {row[by]: row["seconds"] for r in parts for row in r["rows"]}
-    sizes = np.log(list(rows))
-
-    def fit(of):
-        return float(np.polyfit(sizes, np.log([of(seconds) for seconds in rows.values()]), 1)[0])
-
-    return Found(fit(np.median))
+def _told(found):
+    if found.least is None:
+        return _number(found.value)
+    return f"{_number(found.value)} ({_number(found.least)} to {_number(found.most)})"
 
 
-def _coding(rival, own="this package"):
-    def figure(r):
-        slow, fast = r["rows"].get(rival), r["rows"].get(own)
-        return slow and fast and ratio(slow["seconds"], fast["seconds"])
+def _line(line, results, machines):
+    page = results.get(line.page, {})
+    parts = [page[name] for name in line.parts if name in page]
+    found = line.figure(*parts) if len(parts) == len(line.parts) else None
+    asked = "" if line.asked is None else f"{line.asked[0]} {line.asked[1]:g}"
+    cells = [line.what, line.against, asked, "not measured", "", f"[{line.page}]({line.page}.md)", ""]
+    if found is not None:
+        cells[3] = _told(found)
+        cells[4] = "" if line.asked is None else ("yes" if line.met(found.value) else "no")
+        where = dict.fromkeys(machines.setdefault(_machine(part), len(machines) + 1) for part in parts)
+        cells[6] = ", ".join(f"{number}" for number in where)
+    return f"| {' | '.join(cells)} |"
 
+
+def headline(results):
+    """Markdown lines: a table of all `LINES`, and the machines they were measured on."""
+    machines: dict = {}
+    rows = [_line(line, results, machines) for line in LINES]
+    return [
+        "| | against | asked | found | met | page | machine |",
+        "|---|---|---|--:|---|---|--:|",
+        *rows,
+        "",
+        *[f"{number}. {text}" for text, number in machines.items()],
+    ]
+
+
+def _pages(folder, results):
+    lines = ["| page | parts |", "|---|---|"]
+    for path in sorted(folder.glob("*.md")):
+        if path.name == NAME:
+            continue
+        title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        parts = results.get(path.stem, {})
+        days = [re.search(r"[\d-]*$", part["machine"])[0] for part in parts.values() if "machine" in part]
+        told = ", ".join(f"{name} ({day})" for name, day in zip(parts, days, strict=False))
+        lines.append(f"| [{title}]({path.name}) | {told} |")
+    if (folder.parent / "gpu.md").is_file():
+        lines.append("| [GPU](../gpu.md) | |")
+    return lines
+
+
+def draw_samples(parts):
+    """Seconds and peak memory against samples, all decades of each kind of work in one line."""
+    lines: dict = {}
+    for r in parts:
+        if r["part"]["by"] == "samples":
+            rows = lines.setdefault(r["part"]["what"], {})
+            rows |= {row["samples"]: (np.median(row["seconds"]), row["memory"]) for row in r["rows"]}
+    figure = Figure(figsize=(8.5, 3.5), layout="constrained")
+    for column, (ax, label) in enumerate(
+        zip(figure.subplots(1, 2), ("seconds", "peak memory, GiB"), strict=True)
+    ):
+        for what, rows in lines.items():
+            sizes = sorted(rows)
+            ax.loglog(sizes, [rows[size][column] for size in sizes], "o-", markersize=3, label=what)
+        ax.set(xlabel="samples", ylabel=label)
+        ax.legend(frameon=False, fontsize="small")
     return figure
 
 
-def _few_active(r):
-    """Time with a twentieth of the atoms active over that with all."""
-    share = {row["active"] / row["atoms"]: row["seconds"] for row in r["rows"]}
-    few = min(share, key=lambda s: abs(s - 0.05))
-    return ratio(share[few], share[1.0]) if 1.0 in share and few <= 0.06 else None
-
-
-def _gap(r):
-    return Found(r["gap"] / r["suboptimality"])
-
-
-def _fit(rival, target):
-    def figure(r):
-        slow, fast = (r["curves"][name][target] for name in (rival, "this package, fit_map"))
-        return slow and fast and ratio(slow["seconds"], fast["seconds"])
-
-    return figure
-
-
-def _kernel(threads):
-    def figure(r):
-        return ratio(r["runs"][f"reference {threads}"]["seconds"], r["runs"][f"kernel {threads}"]["seconds"])
-
-    return figure
-
-
-def _arithmetic(r):
-    run = r["runs"]["kernel 1"]
-    return Found(*(f(run["seconds"]) * run["peak"] / r["work"] for f in (np.median, min, max)))
-
-
-def _one_epoch(r):
-    ours, rival = r["ours"], r.get("sklearn")
-    return rival and Found((rival["fit"] + rival["encode"]) / (ours["fit"] + ours["encode"]))
-
-
-def _equal_nonzeros(r):
-    rival = r.get("sklearn")
-    return rival and Found(rival["train_lasso"]["rmse"] / r["ours"]["rmse"])
-
-
-def _effective(ours, rival, which):
-    def figure(r):
-        if ours not in r["rows"] or rival not in r["rows"]:
-            return None
-
-        def rate(row, kind):
-            spent = row["seconds"] - row["compilation"] + (kind == "aligned") * row["alignment_seconds"]
-            return row[kind]["ess_median"] / spent
-
-        return Found(rate(r["rows"][ours], "aligned") / rate(r["rows"][rival], which))
-
-    return figure
-
-
-def _decades(what, first=1):
-    names = [f"{what} of 1e{n} to 1e{n + 1} samples" for n in (3, 4, 5)]
-    return tuple(names[first:])
-
-
-ACTIVE = "sparse coding against active atoms"
-LAPLACE = ("Gibbs, Laplace codes, {0}", "NUTS, Laplace codes, {0}")
-L1LINF = ("Gibbs, l1 + l_inf, {0}", "NUTS, l1 + l_inf, {0}")
-SKLEARN = "scikit-learn, MiniBatchDictionaryLearning"
-BATCH = "scikit-learn, DictionaryLearning"
-LINES = (
-    Line("sparse coding, 20,000 patches", "SPAMS, FISTA", "sparse_coding", (COARSE,), ("at least", 30), _coding("SPAMS, FISTA")),
-    Line("sparse coding, 20,000 patches", "numba, row descent", "sparse_coding", (COARSE,), ("at least", 3), _coding("numba, row descent")),
-)
+def write_index(folder):
+    """Write the page, with the figure over all decades of samples, and return its path."""
+    results = read_results(folder)
+    decades = [r for r in results.get("scaling", {}).values() if r["part"]["by"] == "samples"]
+    if decades:
+        draw_samples(decades).savefig(folder / OVERVIEW, dpi=110)
+    figures = [f"![{path.stem.replace('_', ' ')}]({path.name})" for path in sorted(folder.glob("*.png"))]
+    lines = [HEAD, *headline(results), "", "## Pages", "", *_pages(folder, results), "", "## Figures", ""]
+    path = folder / NAME
+    path.write_text("\n".join([*lines, *figures, ""]), encoding="utf-8")
+    return path
