@@ -67,7 +67,7 @@ def run_part(part, options, say):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         runs = [_run_of(part, size) for size in part.sizes]
-        alone(_scaling.prepare, Path(folder), runs, part.size)
+        _scaling.prepare(Path(folder), runs, part.size)
         for run in runs:
             # In front: XLA reads no further than the first word that is not a flag.
             forced = f"--xla_force_host_platform_device_count={run.n_devices}"

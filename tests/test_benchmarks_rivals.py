@@ -85,46 +85,56 @@ def test_objective_of_a_dictionary_is_that_of_optimal_codes_whatever_the_length_
 
 
 class Planted(NamedTuple):
-    """Samples, atoms near the true ones, and the least objective near those."""
+    """Samples, atoms to start from, and a minimiser near those with its objective."""
 
     X: np.ndarray
     start: np.ndarray
+    atoms: np.ndarray
     best: float
 
 
 @pytest.fixture(scope="module")
 def planted():
-    """The least objective is by alternation: the oracle's codes, and least squares for each atom."""
-    X, atoms = problem(400, 3, 6, seed=1)
+    """Small codes, so that the minimiser depends on ALPHA; it is found by the oracle's codes and least squares in turn."""
+    rng = np.random.default_rng(1)
+    atoms = rng.normal(size=(4, 4))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    codes = 1.5 * rng.laplace(size=(256, 4)) * (rng.random((256, 4)) < 0.9)
+    X = codes @ atoms + 0.3 * rng.normal(size=(256, 4))
     start = atoms + 0.3 * np.random.default_rng(0).normal(size=atoms.shape)
     atoms = start = start / np.linalg.norm(start, axis=1, keepdims=True)
-    for _ in range(100):
-        codes = convex.codes_by_proximal_gradient(X, atoms, fits.ALPHA, 0.0, n_iter=100)
+    for _ in range(400):
+        codes = convex.codes_by_proximal_gradient(X, atoms, fits.ALPHA, 0.0, n_iter=50)
         for k in range(len(atoms)):
             atom = codes[:, k] @ (X - codes @ atoms + np.outer(codes[:, k], atoms[k]))
             atoms = np.vstack([atoms[:k], atom / np.linalg.norm(atom), atoms[k + 1 :]])
-    return Planted(X, start, convex.energy(X, codes, atoms, fits.ALPHA, 0.0) / len(X))
+    return Planted(X, start, atoms, convex.energy(X, codes, atoms, fits.ALPHA, 0.0) / len(X))
 
 
-@pytest.mark.parametrize(
-    ("label", "limit", "within"),
-    # What is learned online forgets its first codes slowly.
-    list(zip(fits.LEARNERS, (100, 100, 100, 300), (1e-5, 1e-5, 1e-3, 1e-3), strict=True)),
-)
-def test_learners_minimise_one_objective(label, limit, within, planted, figure):
-    X, start, best = planted
-    assert fits.evaluate(X, start)[0] > 1.05 * best
-    found = fits.evaluate(X, fits.LEARNERS[label].learn(X, start.copy(), limit))[0]
-    assert figure(f"objective above the least, {label}", abs(found / best - 1)) < within
+@pytest.mark.parametrize("label", fits.LEARNERS)
+def test_learners_stay_at_a_minimiser_of_the_objective(label, planted, figure):
+    found = fits.LEARNERS[label].learn(planted.X, planted.atoms.copy(), 30)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    cosine = np.abs(planted.atoms @ found.T).max(axis=1)
+    # With a weight of 1.1 ALPHA all move by 0.011; the sweeps of fit_map code up to a part in a thousand.
+    moved = np.sqrt(np.maximum(2 - 2 * cosine, 0)).max()
+    assert figure(f"moved away from a minimiser, {label}", moved) < 2e-3
+
+
+@pytest.mark.parametrize("label", fits.LEARNERS)
+def test_learners_come_near_a_minimiser_from_elsewhere(label, planted):
+    before = fits.evaluate(planted.X, planted.start)[0]
+    found = fits.evaluate(planted.X, fits.LEARNERS[label].learn(planted.X, planted.start.copy(), 60))[0]
+    assert -1e-9 < (found - planted.best) / (before - planted.best) < 0.1
 
 
 def test_a_learner_is_timed_at_the_first_limit_that_reaches_the_target(planted):
-    X, start, _ = planted
+    X, start = planted.X, planted.start
     calls = []
 
     def learn(X, start, limit):
         calls.append(limit)
-        return start if limit < 3 else np.vstack([start, np.eye(6)])
+        return start if limit < 3 else np.vstack([start, np.eye(4)])
 
     learner = fits.Learner(learn, 1, "steps")
     curve = fits.curve_of(learner, X, start, budget=1e6)
