@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 
 PARTS = {f"{k} atoms": Part(10_000, 8, k) for k in (64, 128)}
-QUICK = Part(300, 4, 12, 0.5)
+QUICK = Part(300, 4, 12, 1.5)
 
 
 def learn_with_ours(X, start, limit):

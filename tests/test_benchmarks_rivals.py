@@ -95,7 +95,7 @@ class Planted(NamedTuple):
 
 @pytest.fixture(scope="module")
 def planted():
-    """Small codes, so that the minimiser depends on ALPHA; it is found by the oracle's codes and least squares in turn."""
+    """Small codes, so that the minimiser depends on ALPHA: the oracle's codes and least squares in turn find it."""
     rng = np.random.default_rng(1)
     atoms = rng.normal(size=(4, 4))
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
