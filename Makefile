@@ -33,7 +33,7 @@ sanitize: $(VENV)/.installed  ## the kernels with the address and undefined beha
 calibrate: $(VENV)/.installed  ## the slow suite
 	$(BIN)/python -m pytest -m slow
 
-bench: $(VENV)/.installed  ## comparisons with rivals
+bench: $(VENV)/.installed  ## comparisons with rivals, on one page: benchmarks/results/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 

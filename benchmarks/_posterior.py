@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from benchmarks._index import write_index
 from benchmarks._machine import describe
 from padl_bayes._arviz import load_arviz
 
@@ -158,7 +160,9 @@ def _figure(page, name, result, folder):
 
 
 def run_page(page, arguments, description, add_options=None):
-    """Run the parts named, write the page after each, and return all results; parts not run again are kept.
+    """Run the parts named, write the page and the index after each, and return all results.
+
+    Results of parts that are not run again are kept.
 
     Parameters
     ----------
@@ -192,7 +196,12 @@ def run_page(page, arguments, description, add_options=None):
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(page.parts)}")
     folder = options.out or (None if options.quick else RESULTS)
     kept = (folder or RESULTS) / f"{page.name}.json"
-    results = json.loads(kept.read_text(encoding="utf-8")) if folder and kept.is_file() else {}
+    found = json.loads(kept.read_text(encoding="utf-8")) if folder and kept.is_file() else {}
+    results = {name: result for name, result in found.items() if name in (*page.parts, TOY)}
+    if not options.quick:
+        # What a cache spares is not told from what compiling takes; processes started inherit the variable.
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+        jax.config.update("jax_enable_compilation_cache", False)
     parts = (
         {TOY: page.quick}
         if options.quick
@@ -205,5 +214,6 @@ def run_page(page, arguments, description, add_options=None):
         if folder:
             _write(page, results, folder)
             _figure(page, name, results[name], folder)
+            write_index(folder)
         say(page.section(name, results[name]))
     return results

@@ -42,7 +42,7 @@ CASES = {
     "A 500": Case(500, 40, 10, 300, 250, 4, {}),
     "A 2000": Case(2000, 40, 8, 300, 250, 2, {}),
 }
-QUICK = Case(100, 5, 2, 50, 50, 2, dict(n_features=8, n_atoms=3, usage=0.3))
+QUICK = Case(100, 5, 1, 50, 50, 2, dict(n_features=8, n_atoms=3, usage=0.3))
 
 
 def reconstruct(codes, dictionary, rows):

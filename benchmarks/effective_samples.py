@@ -66,7 +66,7 @@ CASES = {
         {"laplace": (500, 500), "l1linf": (300, 500)},
     ),
 }
-QUICK = Case(60, 8, 3, 0.3, {"default": (100, 200), "laplace": (100, 200)}, {"laplace": (50, 50)})
+QUICK = Case(60, 8, 3, 0.3, {"laplace": (100, 200)}, {"laplace": (50, 50)})
 
 
 def draw(method, case, X, fit):

@@ -5,7 +5,6 @@ of parts that are not run again are kept. ``XLA_FLAGS=--xla_force_host_platform_
 chains a device of its own; what they draw depends on it only by rounding.
 """
 
-import resource
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks._machine import memory
 from benchmarks._posterior import Page, convergence, convergence_table, run_page
 from padl_bayes import align, datasets, recovered
 from padl_bayes.inference import fit_em
@@ -205,7 +205,7 @@ def run_case(case, options, say):
     minutes = options.minutes
     run = sample(X, case, minutes, say)
     # Of the whole process, before the diagnostics copy draws.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = int(memory()[1] * 2**30)
     say("  diagnostics")
     rows, atoms = diagnose(run)
     found = None

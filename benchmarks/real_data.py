@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 
+from benchmarks._index import write_index
 from benchmarks._machine import describe
 from padl_bayes import PADL, ConvergenceWarning, datasets, plots, rivals
 
@@ -124,7 +125,7 @@ or one squared residual (equal residuals). "Ours against": held-out RMSE of the 
 
 
 def write(results, folder):
-    """Write ``real_data.json``, ``real_data.md`` and a figure a data set."""
+    """Write ``real_data.json``, ``real_data.md``, a figure a data set, and the index."""
     folder.mkdir(exist_ok=True)
     (folder / "real_data.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = "\n".join([HEAD, *(section(name, result) for name, result in results.items())])
@@ -135,6 +136,7 @@ def write(results, folder):
         labels = [f"{s['method']} ({s['n_atoms']}): {s['coding']}" for s in near]
         ax = plots.comparison(labels, [(s["rmse_held_out"], s["rmse"]) for s in near], title=name)
         ax.figure.savefig(folder / f"real_data_{name}.png", dpi=110)
+    write_index(folder)
 
 
 def main(arguments=None):

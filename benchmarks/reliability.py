@@ -21,6 +21,7 @@ from rich.progress import track
 from scipy.special import expit
 
 import padl_bayes as pb
+from benchmarks._index import write_index
 from benchmarks._machine import describe
 from padl_bayes import plots
 
@@ -271,7 +272,7 @@ def draw(name, result):
 
 
 def write(results, folder):
-    """Write ``reliability.json``, ``reliability.md`` and a figure a part."""
+    """Write ``reliability.json``, ``reliability.md``, a figure a part, and the index."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "reliability.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
     text = "\n".join([HEAD, *(section(name, result) for name, result in results.items())])
@@ -279,6 +280,7 @@ def write(results, folder):
     for name, result in results.items():
         figure = draw(name, result)
         figure.savefig(folder / f"reliability_{name}.png", dpi=80, bbox_inches="tight")
+    write_index(folder)
 
 
 def main(arguments=None):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 import padl_bayes as pb
+from benchmarks._index import write_index
 
 RESULTS = Path(__file__).parent / "results" / "synthetic.md"
 
@@ -143,6 +144,7 @@ def main(arguments=None):
     if len(chosen) == len(CASES) and not arguments.seeds:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text("# Recovery of known dictionaries\n\n" + "\n".join(lines) + "\n")
+        write_index(RESULTS.parent)
 
 
 if __name__ == "__main__":

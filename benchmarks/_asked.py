@@ -1,0 +1,204 @@
+"""What the benchmarks are asked to show, and how to read it off the results of their parts."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Found(NamedTuple):
+    """A figure, and the least and most that the repeats allow."""
+
+    value: float
+    least: float | None = None
+    most: float | None = None
+
+
+class Line(NamedTuple):
+    """What is compared with what, on which parts of which page; ``figure`` takes their results.
+
+    ``asked`` is ``("at least", bound)``, ``("at most", bound)``, ``("within 10% of", goal)`` or None.
+    """
+
+    what: str
+    against: str
+    page: str
+    parts: tuple
+    figure: Callable
+    asked: tuple | None = None
+
+    def met(self, value):
+        """Whether a figure is what is asked for."""
+        rule, bound = self.asked
+        if rule == "within 10% of":
+            return abs(value / bound - 1) <= 0.1
+        return value >= bound if rule == "at least" else value <= bound
+
+
+def ratio(slow, fast):
+    """Median of some seconds over that of others."""
+    return Found(float(np.median(slow) / np.median(fast)), min(slow) / max(fast), max(slow) / min(fast))
+
+
+def _row_ratio(rows, slow, fast, seconds="seconds"):
+    if rows.get(slow) is None or rows.get(fast) is None:
+        return None
+    return ratio(rows[slow][seconds], rows[fast][seconds])
+
+
+def coding_against(rival):
+    """Time of a rival over ours, to the same suboptimality."""
+    return lambda r: _row_ratio(r["rows"], rival, "this package")
+
+
+def fit_against(rival, target):
+    """Time of a rival over ours, to the same objective."""
+
+    def figure(r):
+        times = {label: curve[target] for label, curve in r["curves"].items()}
+        return _row_ratio(times, rival, "this package, fit_map")
+
+    return figure
+
+
+def gap_over_suboptimality(r):
+    """How much larger what is certified is than what is true."""
+    return Found(r["gap"] / r["suboptimality"])
+
+
+def few_over_all(r):
+    """Time with about a twentieth of the atoms active over that with all of them active."""
+    seconds = {row["active"] / row["atoms"]: row["seconds"] for row in r["rows"]}
+    few = min(seconds, key=lambda share: abs(share - 0.05))
+    return ratio(seconds[few], seconds[1.0]) if 1.0 in seconds and abs(few - 0.05) < 0.01 else None
+
+
+def slope(*parts):
+    """Slope of log seconds against log size over some parts; of a size in two the later counts."""
+    by = parts[0]["part"]["by"]
+    rows = {row[by]: row["seconds"] for r in parts for row in r["rows"]}
+    seconds = [np.median(s) for s in rows.values()]
+    return Found(float(np.polyfit(np.log(list(rows)), np.log(seconds), 1)[0]))
+
+
+def two_threads(r):
+    """Time on one thread over that on two."""
+    return ratio(r["seconds"]["1"], r["seconds"]["2"])
+
+
+def kernel_over_reference(r):
+    """Time of the plain pass over that of the kernel, on one thread."""
+    return _row_ratio(r["runs"], "reference 1", "kernel 1")
+
+
+def over_arithmetic(r):
+    """Time of the kernel over that of its arithmetic, on one thread."""
+    run = r["runs"]["kernel 1"]
+    return Found(*(float(f(run["seconds"])) * run["peak"] / r["work"] for f in (np.median, min, max)))
+
+
+def one_epoch(r):
+    """Seconds of scikit-learn's epoch and codes over those of our fit and codes."""
+    ours, rival = r["ours"], r["sklearn"]
+    return Found((rival["fit"] + rival["encode"]) / (ours["fit"] + ours["encode"]))
+
+
+def error_at_equal_nonzeros(r):
+    """RMSE of its codes, with as many nonzeros, over ours."""
+    return Found(r["sklearn"]["train_lasso"]["rmse"] / r["ours"]["rmse"])
+
+
+def effective_samples(ours, rival, which):
+    """Effective samples of the median entry a second, ours aligned, without compilation."""
+
+    def rate(row, kind):
+        spent = row["seconds"] - row["compilation"] + (kind == "aligned") * row["alignment_seconds"]
+        return row[kind]["ess_median"] / spent
+
+    return lambda r: Found(rate(r["rows"][ours], "aligned") / rate(r["rows"][rival], which))
+
+
+COARSE, FINE = "20000 patches, alpha2 0.175 N", "20000 patches, alpha2 0.0175 N"
+DECADES = tuple(f"1e{n} to 1e{n + 1} samples" for n in (4, 5))
+RIVAL_CODERS = {
+    "SPAMS, FISTA": 30, "numba, row descent": 3, "JAX FISTA, sorted": None, "JAX FISTA, Newton": None
+}  # fmt: skip
+RIVAL_LEARNERS = (
+    "scikit-learn, DictionaryLearning", "scikit-learn, MiniBatchDictionaryLearning", "SPAMS, trainDL"
+)  # fmt: skip
+SWEEPS = tuple(f"{slab}, {dtype}" for slab in ("laplace", "gaussian") for dtype in ("float64", "float32"))
+
+
+def _lines():
+    active = "sparse coding against active atoms"
+    for rival, bound in RIVAL_CODERS.items():
+        asked = bound and ("at least", bound)
+        yield Line(
+            "sparse coding, 20,000 patches", rival, "sparse_coding", (COARSE,), coding_against(rival), asked
+        )
+    yield Line(
+        "with every atom active", "SPAMS, FISTA", "sparse_coding", (FINE,), coding_against("SPAMS, FISTA"),
+        ("at least", 6),
+    )  # fmt: skip
+    yield Line("time with 5% active", "all active", "scaling", (active,), few_over_all, ("at most", 0.1))
+    yield Line(
+        "certified gap", "true suboptimality", "sparse_coding", (COARSE,), gap_over_suboptimality,
+        ("at most", 5),
+    )  # fmt: skip
+    for what in ("sparse coding", "EM pass"):
+        yield Line(
+            f"two threads, {what}", "one thread", "threads", (f"{what}, float64",), two_threads,
+            ("at least", 1.6),
+        )  # fmt: skip
+    for part in SWEEPS:
+        what = f"pass over codes, {part}"
+        yield Line(what, "plain JAX", "code_sweep", (part,), kernel_over_reference, ("at least", 10))
+        yield Line(
+            f"time of a {what}", "its arithmetic", "code_sweep", (part,), over_arithmetic, ("at most", 3)
+        )
+    yield from _fits()
+    yield from _scale()
+    yield from _samplers()
+
+
+def _fits():
+    for atoms in ("64 atoms", "128 atoms"):
+        for target, text in (("common", "to the common objective"), ("lowest", "to near the lowest")):
+            for rival in RIVAL_LEARNERS:
+                figure = fit_against(rival, target)
+                yield Line(f"fit_map, {atoms}, {text}", rival, "fits", (atoms,), figure)
+
+
+def _scale():
+    batch, large = ("100,000 patches",), ("1,000,000 patches",)
+    epoch = "scikit-learn, MiniBatchDictionaryLearning, one epoch"
+    yield Line("fit and codes, 100,000 patches", epoch, "minibatch", batch, one_epoch, ("at least", 1))
+    yield Line("RMSE at equal nonzeros", epoch, "minibatch", batch, error_at_equal_nonzeros, ("at least", 1))
+    yield Line(
+        "fit of 1,000,000 patches, GiB", "", "minibatch", large, lambda r: Found(r["ours"]["memory"]),
+        ("at most", 8),
+    )  # fmt: skip
+    for what in ("sparse coding", "EM passes", "mini-batches"):
+        parts = tuple(f"{what} of {decade}" for decade in DECADES)
+        yield Line(f"slope of {what}, 1e4 to 1e6", "samples", "scaling", parts, slope, ("within 10% of", 1))
+    active = ("sparse coding against active atoms",)
+    yield Line("slope of sparse coding", "active atoms", "scaling", active, slope, ("within 10% of", 1))
+    for what in ("sparse coding", "EM passes"):
+        yield Line(f"slope of {what}", "atoms", "scaling", (f"{what} against atoms",), slope)
+    yield Line(
+        "sums of 8 devices, relative difference", "one device", "scaling", ("mini-batches against devices",),
+        lambda r: Found(max(row["difference"] for row in r["rows"])),
+    )  # fmt: skip
+
+
+def _samplers():
+    for model in ("l1 + l_inf", "Laplace codes"):
+        ours, rival = f"Gibbs, {model}, scattered", f"NUTS, {model}, scattered"
+        for which, text, bound in (("raw", "naive NUTS", 100), ("aligned", "aligned NUTS", 10)):
+            yield Line(
+                f"Gibbs, effective samples a second, {model}", text, "effective_samples", ("Synthetic A",),
+                effective_samples(ours, rival, which), ("at least", bound),
+            )  # fmt: skip
+
+
+LINES = tuple(_lines())
