@@ -126,7 +126,12 @@ RIVAL_CODERS = {
 RIVAL_LEARNERS = (
     "scikit-learn, DictionaryLearning", "scikit-learn, MiniBatchDictionaryLearning", "SPAMS, trainDL"
 )  # fmt: skip
-SWEEPS = tuple(f"{slab}, {dtype}" for slab in ("laplace", "gaussian") for dtype in ("float64", "float32"))
+SWEEPS = tuple(
+    f"{rule}{slab}, {dtype}"
+    for rule in ("", "Gibbs draws, ")
+    for slab in ("laplace", "gaussian")
+    for dtype in ("float64", "float32")
+)
 
 
 def _lines():

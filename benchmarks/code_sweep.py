@@ -1,4 +1,4 @@
-"""One pass over the codes: the C++ kernel against the plain-JAX pass and against its arithmetic.
+"""Passes over the codes, posterior means and Gibbs draws: C++ against plain JAX and against the arithmetic.
 
 Run ``python -m benchmarks.code_sweep``; results of parts that are not run again are kept.
 """
@@ -13,9 +13,11 @@ import numpy as np
 
 from benchmarks._posterior import Page, run_page
 
-REPEATS = 7
+REPEATS = 5
 MATRIX = 2048
-# Additions, multiplications and divisions of the posterior of one entry, as csrc/slabs.h computes it.
+PASSES = 5
+# Additions, multiplications and divisions of the posterior of one entry, as csrc/slabs.h computes it. Of a draw no more
+# are counted, though most of its work is of other kinds.
 ENTRY = {
     ("bernoulli_laplace", "float64"): 260,
     ("bernoulli_laplace", "float32"): 180,
@@ -25,21 +27,54 @@ ENTRY = {
 
 
 class Part(NamedTuple):
-    """Slab, precision, samples, features, atoms."""
+    """Slab, precision, rule, samples, features, atoms."""
 
     slab: str
     dtype: str
+    rule: str = "means"
     n_samples: int = 100_000
     n_features: int = 64
     n_atoms: int = 256
 
 
 PARTS = {
-    f"{slab}, {dtype}": Part(f"bernoulli_{slab}", dtype)
+    f"{'' if rule == 'means' else 'Gibbs draws, '}{slab}, {dtype}": Part(f"bernoulli_{slab}", dtype, rule)
+    for rule in ("means", "draws")
     for slab in ("laplace", "gaussian")
     for dtype in ("float64", "float32")
 }
-QUICK = Part("bernoulli_laplace", "float32", 2000, 8, 16)
+QUICK = Part("bernoulli_laplace", "float32", "draws", 2000, 8, 16)
+
+
+def _passes(part):
+    """`PASSES` passes in one program, as a fit makes them; none of their results may be left out."""
+    import jax
+
+    from padl_bayes.inference.variational import sweep
+    from padl_bayes.kernels import draw_tiles
+    from padl_bayes.kernels.code_draw import keys_of_samples
+    from padl_bayes.kernels.code_sweep import Tile
+    from padl_bayes.kernels.slabs import SLABS
+
+    slab = part.slab, False
+
+    def means(problem, state, residual, codes, key):
+        codes, _, *rest = sweep(slab, problem, state._replace(codes=codes), residual)
+        return codes, rest
+
+    def draws(problem, state, residual, codes, key):
+        keys = keys_of_samples(key, residual.shape[0], residual.shape[2])
+        tile = Tile(problem.valid, keys=keys)
+        done = draw_tiles(SLABS[slab], residual, codes, state.atoms, state.precision, tile)
+        return done.codes, (done.sums, (done.residual**2).sum())
+
+    one = means if part.rule == "means" else draws
+
+    def run(problem, state, residual, keys):
+        step = lambda codes, key: one(problem, state, residual, codes, key)  # noqa: E731
+        return jax.lax.scan(step, state.codes, keys)
+
+    return run
 
 
 def _times(function, *arguments):
@@ -85,16 +120,20 @@ def _measure(part, threads, kernels):
     import jax
     import jax.numpy as jnp
 
-    from padl_bayes.inference.variational import sweep
     from padl_bayes.kernels import cpu
 
     with jax.enable_x64(part.dtype == "float64"):
         problem, state, residual = _problem(part)
-        key = part.slab, False
-        compilation, seconds = _times(lambda *a: sweep(key, *a), problem, state, residual)
+        keys = jax.random.split(jax.random.key(0), PASSES)
+        compilation, seconds = _times(_passes(part), problem, state, residual, keys)
         square = jnp.ones((MATRIX, MATRIX), part.dtype)
         peak = 2 * MATRIX**3 / min(_times(lambda a: a @ a, square)[1])
-    return {"compilation": compilation, "seconds": seconds, "peak": peak, "level": cpu.level()}
+    return {
+        "compilation": compilation,
+        "seconds": [s / PASSES for s in seconds],
+        "peak": peak,
+        "level": cpu.level(),
+    }
 
 
 def run_part(part, options, say):
@@ -108,7 +147,7 @@ def run_part(part, options, say):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             runs[f"{name} {threads}"] = pool.submit(_measure, part, threads, kernels).result()
     work = part.n_samples * part.n_atoms * (4 * part.n_features + ENTRY[part.slab, part.dtype])
-    return {"sizes": part[2:], "cores": cores, "work": work, "runs": runs}
+    return {"sizes": part[3:], "cores": cores, "work": work, "runs": runs}
 
 
 def section(name, r):
@@ -139,11 +178,12 @@ def section(name, r):
 
 HEAD = f"""# One pass over the codes
 
-Written by `python -m benchmarks.code_sweep`. The pass of variational EM over all samples: posterior means of the codes,
-sums over samples, bound. Plain JAX is `padl_bayes/kernels/code_sweep.py`, which corrects residuals through the Gram
-matrix of eight atoms at a time; C++ is `csrc/code_sweep.cc`. {REPEATS} repeats, compiled and warm, each line in a
-process of its own. The arithmetic of a pass: four operations a feature and entry, and those of an entry's posterior;
-its time is at the speed of XLA's product of two {MATRIX} x {MATRIX} matrices in the same process.
+Written by `python -m benchmarks.code_sweep`. The pass of variational EM over all samples (posterior means of the codes,
+sums over samples, bound) and the pass of Gibbs draws (each from its exact conditional, random numbers of threefry
+included). {PASSES} passes in one program, as fits make them; seconds of one. Plain JAX, `code_sweep.py` and
+`code_draw.py` in `padl_bayes/kernels/`, corrects residuals through the Gram matrix of eight atoms at a time; C++ is
+`csrc/code_sweep.cc` and `code_draw.cc`. {REPEATS} repeats, compiled and warm, each line in a process of its own. The
+arithmetic of a pass: four operations a feature and entry, and those of an entry's posterior; its time is at the speed of XLA's product of two {MATRIX} x {MATRIX} matrices in the same process.
 """
 
 
