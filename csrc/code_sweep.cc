@@ -6,10 +6,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
 #include <vector>
 
-#include "buffers.h"
+#include "code_sweep.h"
 #include "parallel.h"
 #include "slabs.h"
 #include "xla/ffi/api/ffi.h"
@@ -21,19 +20,9 @@ namespace ffi = xla::ffi;
 
 constexpr int kVectors = 4;   // of samples in a block: as many correlations as registers allow
 constexpr int kBlocks = 4;    // of samples in a unit of work
-constexpr int kSums = 5;      // used, size, square, variance, log evidence
 
 template <typename T>
 constexpr int kBlock = kVectors * kLanes<T>;
-
-template <typename T>
-struct Task {
-  int64_t tiles, features, atoms, samples;
-  const T *residual, *codes, *valid, *observed, *dictionary, *usage_logit, *rate, *active;
-  const int32_t* excluded;
-  T precision;
-  T *new_residual, *new_codes, *probability, *square, *log_evidence, *bound;
-};
 
 // What stays in a core's cache while a block goes through the atoms.
 template <typename T>
@@ -138,7 +127,7 @@ void put(T* to, const Vec<T>* row, int64_t count) {
 
 // All atoms over ``count`` samples of a tile from ``first`` on; adds to ``sums`` (kSums, atoms).
 template <Slab slab, bool masked, typename T>
-void sweep_block(const Task<T>& task, int64_t tile, int64_t first, int64_t count, Scratch<T>& scratch, Vec<double>* sums) {
+void sweep_block(const CodeTask<T>& task, int64_t tile, int64_t first, int64_t count, Scratch<T>& scratch, Vec<double>* sums) {
   const int64_t n = task.samples, P = task.features, K = task.atoms;
   const int64_t at_features = tile * P * n + first, at_atoms = tile * K * n + first, at = tile * n + first;
   T* residual = scratch.residual.data();
@@ -148,12 +137,12 @@ void sweep_block(const Task<T>& task, int64_t tile, int64_t first, int64_t count
   Vec<T> valid[kVectors], change[kVectors] = {}, bound[kVectors] = {};
   get(task.valid + at, valid, count);
   const T* before = task.dictionary;
-  const T least = std::numeric_limits<T>::epsilon();
+  const T least = std::numeric_limits<T>::epsilon(), precision = *task.precision;
 
   for (int64_t k = 0; k < K; ++k) {
     const T *atom = task.dictionary + k * P, usage_logit = task.usage_logit[k], rate = task.rate[k];
     const T usage = T(1) / (T(1) + std::exp(-usage_logit)), unused = T(1) / (T(1) + std::exp(usage_logit));
-    const auto common = likelihood<slab, T, T>(task.precision, rate);
+    const auto common = likelihood<slab, T, T>(precision, rate);
     Vec<T> row[kVectors], weight[kVectors], old[kVectors], on[kVectors];
     get(task.codes + at_atoms + k * n, old, count);
     for (int i = 0; i < kVectors; ++i) {
@@ -173,10 +162,10 @@ void sweep_block(const Task<T>& task, int64_t tile, int64_t first, int64_t count
         Entry<T> q;
         if constexpr (masked) {
           weight[i] = weight[i] < least ? all<T>(least) : weight[i];
-          const auto own = likelihood<slab, T, Vec<T>>(task.precision * weight[i], rate);
-          q = entry<slab, T>(task.precision * (row[i] + weight[i] * old[i]), own, usage, unused, rate);
+          const auto own = likelihood<slab, T, Vec<T>>(precision * weight[i], rate);
+          q = entry<slab, T>(precision * (row[i] + weight[i] * old[i]), own, usage, unused, rate);
         } else {
-          q = entry<slab, T>(task.precision * (row[i] + old[i]), common, usage, unused, rate);
+          q = entry<slab, T>(precision * (row[i] + old[i]), common, usage, unused, rate);
         }
         mean[i] = on[i] * q.mean;
         square[i] = on[i] * q.square;
@@ -186,7 +175,7 @@ void sweep_block(const Task<T>& task, int64_t tile, int64_t first, int64_t count
         const Vec<T> spread = square[i] - mean[i] * mean[i];
         variance[i] = weight[i] * (spread < T(0) ? Vec<T>{} : spread);
         weighted[i] = weight[i] * square[i];
-        bound[i] -= on[i] * q.divergence + T(0.5) * task.precision * variance[i];
+        bound[i] -= on[i] * q.divergence + T(0.5) * precision * variance[i];
         change[i] = mean[i] - old[i];
       }
       before = atom;
@@ -206,7 +195,7 @@ void sweep_block(const Task<T>& task, int64_t tile, int64_t first, int64_t count
 }
 
 template <Slab slab, typename T>
-void sweep(const Task<T>& task, ffi::ThreadPool& pool, T* sums) {
+void sweep(const CodeTask<T>& task, ffi::ThreadPool& pool) {
   const int64_t K = task.atoms, unit = kBlocks * kBlock<T>, units_a_tile = (task.samples + unit - 1) / unit;
   const int64_t units = task.tiles * units_a_tile;
   // Of each unit, so that the order of addition does not depend on the threads.
@@ -230,79 +219,40 @@ void sweep(const Task<T>& task, ffi::ThreadPool& pool, T* sums) {
     for (int64_t j = 0; j < kSums * K; ++j) {
       double sum = 0;
       for (int64_t i = 0; i < units_a_tile; ++i) sum += parts[(tile * units_a_tile + i) * kSums * K + j];
-      sums[tile * kSums * K + j] = static_cast<T>(sum);
+      task.sums[tile * kSums * K + j] = static_cast<T>(sum);
     }
 }
 
-ffi::Error wrong(const char* what) { return ffi::Error::InvalidArgument(std::string("code_sweep: ") + what); }
-
 template <ffi::DataType type, typename T>
-ffi::Error code_sweep(ffi::ThreadPool pool, int32_t slab, ffi::Buffer<type> residual, ffi::Buffer<type> codes,
-                      ffi::Buffer<type> valid, ffi::Buffer<type> dictionary, ffi::Buffer<type> usage_logit,
-                      ffi::Buffer<type> rate, ffi::Buffer<type> active, ffi::Buffer<type> precision,
-                      ffi::Buffer<type> observed, ffi::Buffer<ffi::S32> excluded, ffi::Result<ffi::Buffer<type>> new_residual,
-                      ffi::Result<ffi::Buffer<type>> new_codes, ffi::Result<ffi::Buffer<type>> probability,
-                      ffi::Result<ffi::Buffer<type>> square, ffi::Result<ffi::Buffer<type>> log_evidence,
-                      ffi::Result<ffi::Buffer<type>> sums, ffi::Result<ffi::Buffer<type>> bound) {
-  const auto shape = residual.dimensions();
-  if (shape.size() != 3) return wrong("residual must have 3 dimensions");
-  const int64_t tiles = shape[0], P = shape[1], n = shape[2];
-  if (dictionary.dimensions().size() != 2) return wrong("dictionary must have 2 dimensions");
-  const int64_t K = dictionary.dimensions()[0];
-  if (!has_shape(dictionary, {K, P})) return wrong("dictionary must be (atoms, features)");
-  if (!has_shape(codes, {tiles, K, n})) return wrong("codes must be (tiles, atoms, samples)");
-  if (!has_shape(valid, {tiles, n})) return wrong("valid must be (tiles, samples)");
-  if (!has_shape(usage_logit, {K}) || !has_shape(rate, {K}) || !has_shape(active, {K}))
-    return wrong("usage_logit, rate and active must be (atoms,)");
-  if (!has_shape(precision, {})) return wrong("precision must be a scalar");
-  const bool masked = observed.element_count() > 0, excludes = excluded.element_count() > 0;
-  if (masked && !has_shape(observed, {tiles, P, n})) return wrong("observed must be (tiles, features, samples)");
-  if (excludes && !has_shape(excluded, {tiles, n})) return wrong("excluded must be (tiles, samples)");
-  if (!has_shape(*new_residual, {tiles, P, n})) return wrong("the new residual must be (tiles, features, samples)");
-  if (!has_shape(*new_codes, {tiles, K, n})) return wrong("the new codes must be (tiles, atoms, samples)");
-  const bool entries = probability->element_count() > 0;
-  for (auto* out : {&probability, &square, &log_evidence})
-    if (entries ? !has_shape(**out, {tiles, K, n}) : (*out)->element_count() != 0)
-      return wrong("probability, square and log_evidence must all be (tiles, atoms, samples), or all empty");
-  if (!has_shape(*sums, {tiles, kSums, K})) return wrong("sums must be (tiles, 5, atoms)");
-  if (!has_shape(*bound, {tiles, n})) return wrong("bound must be (tiles, samples)");
-  if (slab < 0 || slab > 3) return wrong("unknown slab");
-
-  const Task<T> task{tiles, P, K, n,
-                     residual.typed_data(), codes.typed_data(), valid.typed_data(),
-                     masked ? observed.typed_data() : nullptr, dictionary.typed_data(), usage_logit.typed_data(),
-                     rate.typed_data(), active.typed_data(), excludes ? excluded.typed_data() : nullptr,
-                     *precision.typed_data(), new_residual->typed_data(), new_codes->typed_data(),
-                     entries ? probability->typed_data() : nullptr, entries ? square->typed_data() : nullptr,
-                     entries ? log_evidence->typed_data() : nullptr, bound->typed_data()};
-  T* out = sums->typed_data();
+ffi::Error code_sweep(ffi::ThreadPool pool, int32_t slab, CodeBuffers<type> buffers) {
+  const auto task = code_task<T>(slab, buffers);
+  if (!task) return task.error();
   switch (static_cast<Slab>(slab)) {
-    case Slab::kLaplace: sweep<Slab::kLaplace>(task, pool, out); break;
-    case Slab::kExponential: sweep<Slab::kExponential>(task, pool, out); break;
-    case Slab::kGaussian: sweep<Slab::kGaussian>(task, pool, out); break;
-    case Slab::kHalfNormal: sweep<Slab::kHalfNormal>(task, pool, out); break;
+    case Slab::kLaplace: sweep<Slab::kLaplace>(*task, pool); break;
+    case Slab::kExponential: sweep<Slab::kExponential>(*task, pool); break;
+    case Slab::kGaussian: sweep<Slab::kGaussian>(*task, pool); break;
+    case Slab::kHalfNormal: sweep<Slab::kHalfNormal>(*task, pool); break;
   }
   return ffi::Error::Success();
 }
 
+template <ffi::DataType type, typename T>
+auto implementation() {
+  return [](ffi::ThreadPool pool, int32_t slab, auto... buffers) {
+    return code_sweep<type, T>(pool, slab, {buffers...});
+  };
+}
+
 template <ffi::DataType type>
 auto binding() {
-  using In = ffi::Buffer<type>;
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Attr<int32_t>("slab")
-      .template Arg<In>().template Arg<In>().template Arg<In>().template Arg<In>().template Arg<In>()
-      .template Arg<In>().template Arg<In>().template Arg<In>().template Arg<In>()
-      .template Arg<ffi::Buffer<ffi::S32>>()
-      .template Ret<In>().template Ret<In>().template Ret<In>().template Ret<In>().template Ret<In>()
-      .template Ret<In>().template Ret<In>();
+  return with_code_buffers<type>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>());
 }
 
 }  // namespace
 
 #pragma GCC visibility push(default)
-XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_code_sweep_f32, (code_sweep<ffi::F32, float>), binding<ffi::F32>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_code_sweep_f64, (code_sweep<ffi::F64, double>), binding<ffi::F64>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_code_sweep_f32, (implementation<ffi::F32, float>()), binding<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_code_sweep_f64, (implementation<ffi::F64, double>()), binding<ffi::F64>());
 #pragma GCC visibility pop
 
 }  // namespace padl
