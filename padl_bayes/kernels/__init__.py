@@ -6,8 +6,9 @@ What is called from here is the fastest there is for the platform, dtype and rul
 from functools import partial
 
 import jax
+import numpy as np
 
-from . import cpu, dual_bound, newton, row_sweep
+from . import cpu, cuda, dual_bound, handlers, newton, row_sweep
 from .code_sweep import Sweep
 from .code_sweep import sweep_tile as _reference
 
@@ -23,11 +24,21 @@ def by_reference(slab, entries, residual, codes, atoms, precision, tile):
     return jax.lax.map(one, (residual, codes, tile))
 
 
-def _fastest(kernel, reference, dtype, *arguments):
-    """What the C++ kernel says where there is one for the platform, else what the reference says."""
-    if not cpu.has_kernels(dtype):
+def compiled(kernel, dtype):
+    """Tag of the library that has a compiled ``kernel`` for arrays of this type, by platform."""
+    if np.dtype(dtype) not in handlers.SUFFIX:
+        return {}
+    tags = {"cpu": (cpu.HANDLERS, cpu.level), "cuda": (cuda.HANDLERS, cuda.tag)}
+    found = {platform: tag() for platform, (kernels, tag) in tags.items() if kernel in kernels}
+    return {platform: tag for platform, tag in found.items() if tag is not None}
+
+
+def _fastest(kernel, call, reference, dtype, *arguments):
+    """What the compiled kernel says where there is one for the platform, else what the reference says."""
+    branches = {platform: partial(call, tag) for platform, tag in compiled(kernel, dtype).items()}
+    if not branches:
         return reference(*arguments)
-    return jax.lax.platform_dependent(*arguments, cpu=kernel, default=reference)
+    return jax.lax.platform_dependent(*arguments, default=reference, **branches)
 
 
 def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) -> Sweep:
@@ -58,7 +69,8 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
     reference = partial(by_reference, slab, entries)
     if tile.uniforms is not None:
         return reference(*arguments)
-    return _fastest(partial(cpu.sweep_tiles, slab, entries), reference, residual.dtype, *arguments)
+    call = partial(handlers.sweep_tiles, slab=slab, entries=entries)
+    return _fastest("code_sweep", call, reference, residual.dtype, *arguments)
 
 
 def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
@@ -71,15 +83,15 @@ def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
 def sweep_rows(rows, iterate, momentum, *, nonnegative):
     """`padl_bayes.kernels.row_sweep.sweep`: one pass of exact updates over all rows of codes."""
     reference = partial(row_sweep.sweep, nonnegative=nonnegative)
-    kernel = partial(cpu.sweep_rows, nonnegative=nonnegative)
-    return _fastest(kernel, reference, iterate.residual.dtype, rows, iterate, momentum)
+    call = partial(handlers.sweep_rows, nonnegative=nonnegative)
+    return _fastest("row_sweep", call, reference, iterate.residual.dtype, rows, iterate, momentum)
 
 
 def feasibility_sweep(rows, F, *, nonnegative):
     """`padl_bayes.kernels.dual_bound.feasibility_sweep`: ``F`` projected on one dual constraint after the other."""
     reference = partial(dual_bound.feasibility_sweep, nonnegative=nonnegative)
-    kernel = partial(cpu.feasibility_sweep, nonnegative=nonnegative)
-    return _fastest(kernel, reference, F.dtype, rows, F)
+    call = partial(handlers.feasibility_sweep, nonnegative=nonnegative)
+    return _fastest("row_sweep", call, reference, F.dtype, rows, F)
 
 
 def newton_step(rows, correlations, codes):
@@ -87,4 +99,5 @@ def newton_step(rows, correlations, codes):
 
     None, zeros, where a direct solution would cost more than the sweeps that it saves.
     """
-    return _fastest(cpu.newton_step, newton.newton_step, codes.dtype, rows, correlations, codes)
+    step = handlers.newton_step
+    return _fastest("newton", step, newton.newton_step, codes.dtype, rows, correlations, codes)
