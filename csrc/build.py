@@ -78,9 +78,7 @@ def compile_all(commands):
     for path in made:
         path.parent.mkdir(parents=True, exist_ok=True)
     running = [
-        subprocess.Popen(
-            command(made[path]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        subprocess.Popen(command(made[path]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for path, command in commands.items()
     ]
     said = [process.communicate()[0] for process in running]

@@ -111,3 +111,10 @@ def emulated(monkeypatch, forget_level):
 def best_kernel(monkeypatch, forget_level):
     """The C++ kernels of the best level that the processor has."""
     use(TESTED[0] if len(TESTED) == 1 else BEST or LEVELS[0], monkeypatch)
+
+
+@pytest.fixture(params=["best", EMULATED])
+def any_kernel(request, monkeypatch, forget_level):
+    """The C++ kernels of the best level that the processor has, and the CUDA kernels on a processor."""
+    best = TESTED[0] if len(TESTED) == 1 else BEST or LEVELS[0]
+    use(best if request.param == "best" else request.param, monkeypatch)

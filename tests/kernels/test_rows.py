@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from padl_bayes import kernels
-from padl_bayes.kernels import cpu, newton
+from padl_bayes.kernels import cpu, handlers, newton
 from padl_bayes.kernels.dual_bound import feasibility_sweep
 from padl_bayes.kernels.row_sweep import Iterate, pad_rows, sweep
 from padl_bayes.sparse_coding import sparse_code
@@ -122,7 +122,9 @@ def test_a_newton_step_is_that_of_a_dense_system(alpha2, n_samples, monkeypatch)
 @pytest.mark.usefixtures("x64", "processor_kernel")
 def test_a_newton_step_in_float32():
     rows, codes, correlations, _ = on_a_face(np.float32)
-    expected = kernels.newton_step(*jax.tree.map(lambda a: a.astype(jnp.float64), (rows, correlations, codes)))
+    expected = kernels.newton_step(
+        *jax.tree.map(lambda a: a.astype(jnp.float64), (rows, correlations, codes))
+    )
     np.testing.assert_allclose(kernels.newton_step(rows, correlations, codes), expected, atol=1e-6)
 
 
@@ -177,7 +179,7 @@ def test_nan_in_nan_out(dtype):
 def sweep_call(shapes, n_rows=3, dtype=np.float64):
     """The handler of the row sweep with buffers of these shapes, as nobody but a test calls it."""
     call = jax.ffi.ffi_call(
-        cpu.target("row_sweep", dtype, cpu.level()), [jax.ShapeDtypeStruct(s, dtype) for s in shapes[8:]]
+        handlers.target("row_sweep", dtype, cpu.level()), [jax.ShapeDtypeStruct(s, dtype) for s in shapes[8:]]
     )
     *arrays, alpha1, alpha2, momentum = (jnp.zeros(s, dtype) for s in shapes[:8])
     rows = jnp.asarray(n_rows, jnp.int32)
@@ -186,7 +188,9 @@ def sweep_call(shapes, n_rows=3, dtype=np.float64):
 
 def newton_call(shapes, n_rows=3, dtype=np.float64):
     """The handler of the Newton step, likewise."""
-    call = jax.ffi.ffi_call(cpu.target("newton", dtype, cpu.level()), jax.ShapeDtypeStruct(shapes[6], dtype))
+    call = jax.ffi.ffi_call(
+        handlers.target("newton", dtype, cpu.level()), jax.ShapeDtypeStruct(shapes[6], dtype)
+    )
     *arrays, alpha1, alpha2 = (jnp.zeros(s, dtype) for s in shapes[:6])
     return jax.block_until_ready(call(*arrays, jnp.asarray(n_rows, jnp.int32), alpha1, alpha2))
 
