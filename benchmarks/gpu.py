@@ -67,7 +67,7 @@ def _codes(part):
     def run(residual, codes, atoms, precision, valid):
         return kernels.sweep_tiles(slab, residual, codes, atoms, precision, Tile(valid), entries=False)
 
-    arguments = residual, state.codes, state.atoms, state.precision, problem.tiles.valid
+    arguments = residual, state.codes, state.atoms, state.precision, problem.valid
     return run, arguments, lambda done: np.concatenate([np.sum(a, axis=0) for a in jax.device_get(done.sums)])
 
 

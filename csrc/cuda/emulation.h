@@ -5,6 +5,8 @@
 // Blocks run one after the other, those of a cooperative launch together.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <csetjmp>
 #include <cstdint>
 #include <cstring>
@@ -237,7 +239,7 @@ T __shfl_xor_sync(unsigned, T value, int step) {
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), bool cooperative, int64_t blocks, int threads, size_t shared,
                    cudaStream_t, const Arguments&... arguments) {
-  static std::minstd_rand::result_type launches = 0;
+  static std::atomic<std::minstd_rand::result_type> launches{0};
   if (shared > emulation::kSharedMemory) return cudaErrorInvalidValue;
   std::minstd_rand random(++launches);
   const std::function<void()> call = [&] { kernel(arguments...); };
