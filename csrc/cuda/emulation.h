@@ -1,7 +1,8 @@
 // As much of CUDA as the kernels here use, on a processor: for tests where there is no GPU, not for speed.
 //
 // Every thread of a block is a fiber, so that a kernel is compiled as it stands. Fibers run in a random order that
-// differs from launch to launch, and memory that nothing wrote is NaN: a missing barrier shows as results that differ.
+// differs from launch to launch, warps drift apart, and memory that nothing wrote is NaN: a missing barrier shows as
+// results that differ.
 // Blocks run one after the other, those of a cooperative launch together.
 #pragma once
 
@@ -48,6 +49,7 @@ struct Barrier {
 
 struct Warp {
   Barrier barrier;
+  bool frozen = false;
   alignas(16) char slots[2][kWarpSize][16];
 };
 
@@ -73,6 +75,7 @@ struct Fiber {
   std::jmp_buf resume;
   ucontext_t start;
 
+  Warp& warp() const { return block->warps[thread.x / kWarpSize]; }
   bool ready() const { return !done && (waits_for == nullptr || waits_for->passed != since); }
 };
 
@@ -114,21 +117,34 @@ inline void go_on(Fiber& fiber) {
   setcontext(&fiber.start);
 }
 
+// Half of the warps, or of the blocks, stand still until nothing else can move or others do: they drift apart as on a
+// GPU.
+inline void freeze_some(const std::vector<Fiber*>& fibers, std::minstd_rand& random) {
+  const bool blocks = random() % 2 == 0;
+  const auto drawn = random() >> 8;
+  for (Fiber* fiber : fibers)
+    if (fiber->thread.x % kWarpSize == 0)
+      fiber->warp().frozen = ((blocks ? drawn >> fiber->block->index.x % 16 : random() >> 8) & 1) != 0;
+}
+
 // False where fibers wait for one that has ended.
 inline bool run_together(std::vector<Fiber*>& fibers, std::minstd_rand& random) {
-  for (bool all_done = false; !all_done;) {
-    bool moved = false;
-    all_done = true;
+  for (;;) {
+    if (random() % 32 == 0) freeze_some(fibers, random);
     std::shuffle(fibers.begin(), fibers.end(), random);
+    bool done = true, ready = false, moved = false;
     for (Fiber* fiber : fibers) {
+      done &= fiber->done;
       if (!fiber->ready()) continue;
+      ready = true;
+      if (fiber->warp().frozen) continue;
       go_on(*fiber);
       moved = true;
     }
-    for (const Fiber* fiber : fibers) all_done &= fiber->done;
-    if (!moved && !all_done) return false;
+    if (done || !ready) return done;
+    if (!moved)
+      for (Fiber* fiber : fibers) fiber->warp().frozen = false;
   }
-  return true;
 }
 
 inline bool run(Grid& grid, std::vector<Block*> blocks, size_t shared, char* stacks, std::minstd_rand& random) {
@@ -228,7 +244,7 @@ template <typename T>
 T __shfl_xor_sync(unsigned, T value, int step) {
   emulation::Fiber& me = emulation::here();
   const unsigned lane = me.thread.x % emulation::kWarpSize;
-  emulation::Warp& warp = me.block->warps[me.thread.x / emulation::kWarpSize];
+  emulation::Warp& warp = me.warp();
   auto& slots = warp.slots[me.shuffles++ % 2];
   std::memcpy(slots[lane], &value, sizeof(T));
   emulation::wait(warp.barrier);

@@ -49,9 +49,20 @@ def test_any_number_of_atoms_of_any_slab(kind, masked):
 
 
 @pytest.mark.usefixtures("x64", "emulated")
-def test_rows_are_the_same_to_the_bit_in_whatever_order_threads_run():
+def test_codes_are_the_same_to_the_bit_in_whatever_order_threads_run():
     """Every launch of the emulation has an order of its own: a missing barrier would show."""
-    rows, iterate = problem(np.float64, 16, 2000, 20, 50.0)
+    residual, codes, atoms, *rest = tiles_of(np.float64, 2, 4, 40, 300)
+    arguments = residual, codes, atoms._replace(active=jnp.ones(40)), *rest
+    reference = kernels.by_reference(LAPLACE, True, *arguments)
+    first = kernels.sweep_tiles(LAPLACE, *arguments)
+    np.testing.assert_allclose(first.sums.used, reference.sums.used, rtol=1e-12)
+    for _ in range(4):
+        assert_same(kernels.sweep_tiles(LAPLACE, *arguments), first)
+
+
+@pytest.mark.usefixtures("x64", "emulated")
+def test_rows_are_the_same_to_the_bit_in_whatever_order_threads_run():
+    rows, iterate = problem(np.float64, 4, 800, 18, 50.0)
     first = kernels.sweep_rows(rows, iterate, 0.5, nonnegative=False)
     for _ in range(4):
         assert_same(kernels.sweep_rows(rows, iterate, 0.5, nonnegative=False), first)

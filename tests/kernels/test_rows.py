@@ -111,21 +111,25 @@ def test_a_newton_step_is_that_of_a_dense_system(alpha2, n_samples, monkeypatch)
     rows, codes, correlations, residual = on_a_face(np.float64, n_samples=n_samples, alpha2=alpha2)
     expected = least_on_the_face(rows, codes, residual)
     assert np.abs(expected).max() > 1e-6
-    np.testing.assert_allclose(kernels.newton_step(rows, correlations, codes), expected, atol=1e-9)
+    np.testing.assert_allclose(
+        handlers.newton_step(cpu.level(), rows, correlations, codes), expected, atol=1e-9
+    )
     monkeypatch.setattr(newton, "MOST_STEPS", 1000)
     monkeypatch.setattr(newton, "TOLERANCE", 1e-12)
     np.testing.assert_allclose(newton.newton_step(rows, correlations, codes), expected, atol=1e-8)
     halved = rows._replace(alpha2=rows.alpha2 / 2, alpha1=rows.alpha1 * 0.999)
-    assert np.abs(kernels.newton_step(halved, correlations, codes) - expected).max() > 1e-6
+    assert np.abs(handlers.newton_step(cpu.level(), halved, correlations, codes) - expected).max() > 1e-6
 
 
 @pytest.mark.usefixtures("x64", "processor_kernel")
 def test_a_newton_step_in_float32():
     rows, codes, correlations, _ = on_a_face(np.float32)
-    expected = kernels.newton_step(
-        *jax.tree.map(lambda a: a.astype(jnp.float64), (rows, correlations, codes))
+    expected = handlers.newton_step(
+        cpu.level(), *jax.tree.map(lambda a: a.astype(jnp.float64), (rows, correlations, codes))
     )
-    np.testing.assert_allclose(kernels.newton_step(rows, correlations, codes), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        handlers.newton_step(cpu.level(), rows, correlations, codes), expected, atol=1e-6
+    )
 
 
 @pytest.mark.usefixtures("x64", "best_kernel")
@@ -133,10 +137,10 @@ def test_a_newton_step_with_copies_of_atoms_is_finite_and_downhill():
     rows, codes, correlations, _ = on_a_face(np.float64)
     twice = rows._replace(atoms=jnp.concatenate([rows.atoms, rows.atoms]), n_rows=2 * len(rows.atoms))
     both = jnp.concatenate([0.5 * codes, 0.5 * codes])
-    change = kernels.newton_step(twice, jnp.concatenate([correlations, correlations]), both)
+    change = handlers.newton_step(cpu.level(), twice, jnp.concatenate([correlations, correlations]), both)
     together = change[: len(codes)] + change[len(codes) :]
     # Two half codes cost what the whole one does.
-    expected = kernels.newton_step(rows, correlations, codes)
+    expected = handlers.newton_step(cpu.level(), rows, correlations, codes)
     np.testing.assert_allclose(together, expected, atol=1e-8)
 
 
@@ -146,7 +150,7 @@ def test_no_newton_step_where_it_would_cost_too_much():
     D = rng.standard_normal((96, 4))
     rows = pad_rows(jnp.asarray(D / np.linalg.norm(D, axis=1, keepdims=True)), 0.0, 0.0)
     codes = jnp.asarray(rng.standard_normal((96, 30)))
-    assert not np.any(kernels.newton_step(rows, codes, codes))
+    assert not np.any(handlers.newton_step(cpu.level(), rows, codes, codes))
 
 
 @pytest.mark.usefixtures("x64", "best_kernel")
@@ -154,12 +158,14 @@ def test_one_answer_to_the_bit_however_often():
     rows, iterate = problem(np.float64, 16, 9000, 20, 50.0)
     first = kernels.sweep_rows(rows, iterate, 0.5, nonnegative=False)
     codes = first[0].history[0]
-    step = kernels.newton_step(rows, rows.atoms @ first[0].residual, codes)
+    step = handlers.newton_step(cpu.level(), rows, rows.atoms @ first[0].residual, codes)
     for _ in range(5):
         again = kernels.sweep_rows(rows, iterate, 0.5, nonnegative=False)
         for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(first), strict=True):
             np.testing.assert_array_equal(one, other)
-        np.testing.assert_array_equal(kernels.newton_step(rows, rows.atoms @ first[0].residual, codes), step)
+        np.testing.assert_array_equal(
+            handlers.newton_step(cpu.level(), rows, rows.atoms @ first[0].residual, codes), step
+        )
 
 
 @pytest.mark.usefixtures("x64", "best_kernel")
@@ -172,7 +178,7 @@ def test_nan_in_nan_out(dtype):
     assert np.isnan(found.history[0, :20]).all()
     rows, codes, correlations, _ = on_a_face(dtype)
     used = np.argwhere(np.asarray(codes) != 0)[0]
-    change = kernels.newton_step(rows, correlations.at[tuple(used)].set(np.nan), codes)
+    change = handlers.newton_step(cpu.level(), rows, correlations.at[tuple(used)].set(np.nan), codes)
     assert np.isnan(change).any()
 
 
