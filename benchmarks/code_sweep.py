@@ -183,7 +183,8 @@ sums over samples, bound) and the pass of Gibbs draws (each from its exact condi
 included). {PASSES} passes in one program, as fits make them; seconds of one. Plain JAX, `code_sweep.py` and
 `code_draw.py` in `padl_bayes/kernels/`, corrects residuals through the Gram matrix of eight atoms at a time; C++ is
 `csrc/code_sweep.cc` and `code_draw.cc`. {REPEATS} repeats, compiled and warm, each line in a process of its own. The
-arithmetic of a pass: four operations a feature and entry, and those of an entry's posterior; its time is at the speed of XLA's product of two {MATRIX} x {MATRIX} matrices in the same process.
+arithmetic of a pass: four operations a feature and entry, and those of an entry's posterior; its time is at the speed
+of XLA's product of two {MATRIX} x {MATRIX} matrices in the same process.
 """
 
 

@@ -68,7 +68,7 @@ PADL_INLINE void uniforms(const uint32_t* key0, const uint32_t* key1, uint32_t c
 // Mean of a unit-variance normal with mean -u cut to the positive axis, u >= 0.
 template <typename T>
 PADL_INLINE Vec<T> mills_excess(Vec<T> u) {
-  return polynomial(Mills<T>::c, (u - T(4)) / (u + T(4))) / (u + T(1));
+  return Mills<T>::excess((u - T(4)) / (u + T(4))) / (u + T(1));
 }
 
 template <typename T>

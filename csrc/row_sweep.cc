@@ -7,11 +7,10 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <string>
 #include <vector>
 
-#include "buffers.h"
 #include "parallel.h"
+#include "row_sweep.h"
 #include "vector_math.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -34,16 +33,6 @@ template <typename T>
 constexpr int64_t kGroup = kVectors * kLanes<T>;  // samples of a product
 template <typename T>
 constexpr int64_t kPanel = 8 * kLanes<T>;
-
-template <typename T>
-struct Task {
-  int64_t features, samples, rows;
-  bool nonnegative;
-  const T* atoms;
-  T alpha1, alpha2, momentum;
-  T *codes, *older;  // (rows, samples), or null where codes start from zero and are not wanted
-  T *residual, *previous, *levels;
-};
 
 // Sums over samples: of what soft-thresholding leaves, in all and above a guess of the clip level, and how many are
 // above it; of the magnitudes of the row before; of the squared residual.
@@ -90,9 +79,13 @@ PADL_INLINE Vec<T> with_sign_of(Vec<T> size, Vec<T> v) {
 template <typename T>
 class Sweep {
  public:
-  Sweep(const Task<T>& task, Team& team)
+  Sweep(const RowTask<T>& task, Team& team)
       : task_(task),
         team_(team),
+        n_rows_(*task.n_rows),
+        alpha1_(*task.alpha1),
+        alpha2_(*task.alpha2),
+        momentum_(*task.momentum),
         units_((task.samples + kUnit - 1) / kUnit),
         // Not a power of two, so that the rows of a panel are not all in one set of a cache.
         stride_(units_ * kUnit + 5 * kLanes<T>),
@@ -103,22 +96,22 @@ class Sweep {
   // Returns alpha1 ||R||_1 + alpha2 sum_k ||r_k||_inf + 1/2 ||residual||^2.
   double run() {
     double objective = 0;
-    for (int64_t k = 0; k < task_.rows; ++k) {
+    for (int64_t k = 0; k < n_rows_; ++k) {
       if (k % kBlock == 0) find_gram(k);
       const Sums found = over_units([this, k](int64_t unit, Sums& sums) {
         if (k > 0) finish_row(k - 1, unit, sums);
         if (k % kBlock == 0) enter_block(k, unit, sums);
         begin_row(k, unit, sums);
       });
-      objective += task_.alpha1 * found.size;
+      objective += alpha1_ * found.size;
       const T level = task_.levels[k] = clip_level(k, found);
-      if (!std::isinf(level)) objective += task_.alpha2 * level;
+      if (!std::isinf(level)) objective += alpha2_ * level;
     }
     const Sums found = over_units([this](int64_t unit, Sums& sums) {
-      if (task_.rows > 0) finish_row(task_.rows - 1, unit, sums);
-      enter_block(task_.rows, unit, sums);
+      if (n_rows_ > 0) finish_row(n_rows_ - 1, unit, sums);
+      enter_block(n_rows_, unit, sums);
     });
-    return objective + task_.alpha1 * found.size + 0.5 * found.energy;
+    return objective + alpha1_ * found.size + 0.5 * found.energy;
   }
 
  private:
@@ -137,12 +130,12 @@ class Sweep {
   T* row(int64_t k) { return rows_.data() + (k % kBlock) * stride_; }
 
   PADL_INLINE Vec<T> left_by_l1(Vec<T> v) const {
-    const Vec<T> u = (task_.nonnegative ? v : magnitude<T>(v)) - task_.alpha1;
+    const Vec<T> u = (task_.nonnegative ? v : magnitude<T>(v)) - alpha1_;
     return u < T(0) ? Vec<T>{} : u;
   }
 
   void find_gram(int64_t first) {
-    const int64_t P = task_.features, count = std::min<int64_t>(kBlock, task_.rows - first);
+    const int64_t P = task_.features, count = std::min<int64_t>(kBlock, n_rows_ - first);
     for (int64_t j = 0; j < count; ++j)
       for (int64_t i = 0; i < j; ++i) {
         T sum = 0;
@@ -155,7 +148,7 @@ class Sweep {
   void enter_block(int64_t k, int64_t unit, Sums& sums) {
     std::vector<T> panel(task_.features * kPanel<T>);
     const int64_t end = std::min((unit + 1) * kUnit, task_.samples);
-    const bool last = k == task_.rows;
+    const bool last = k == n_rows_;
     for (int64_t at = unit * kUnit; at < end; at += kPanel<T>) {
       if (end - at >= kPanel<T>)
         correct<true>(k, at, panel.data());
@@ -191,7 +184,7 @@ class Sweep {
           T* previous = task_.previous + (p + a) * N + s;
           const Vec<T> older = load_some(previous, count);
           store_some(previous, r[a][v], count);
-          r[a][v] += task_.momentum * (r[a][v] - older);
+          r[a][v] += momentum_ * (r[a][v] - older);
         }
       }
     for (int64_t j = before; j < k; ++j) {
@@ -210,7 +203,7 @@ class Sweep {
   }
 
   void correlate(int64_t k, int64_t at, const T* panel) {
-    const int64_t end = std::min(k + kBlock, task_.rows);
+    const int64_t end = std::min(k + kBlock, n_rows_);
     for (; k + kRows <= end; k += kRows)
       for (int64_t i = 0; i < kPanel<T>; i += kGroup<T>) correlate_some<kRows>(k, at, i, panel);
     for (; k < end; ++k)
@@ -251,7 +244,7 @@ class Sweep {
       Vec<T> v = load(target + s);
       if (task_.codes != nullptr) {
         T *codes = task_.codes + k * N + s, *older = task_.older + k * N + s;
-        const Vec<T> old = load_some(codes, N - s), start = old + task_.momentum * (old - load_some(older, N - s));
+        const Vec<T> old = load_some(codes, N - s), start = old + momentum_ * (old - load_some(older, N - s));
         store_some(older, old, N - s);
         store_some(codes, start, N - s);
         v += start;
@@ -294,7 +287,7 @@ class Sweep {
   // The level above which the row is clipped, by Newton's method from what ``found`` says of a guess.
   T clip_level(int64_t k, Sums found) {
     if (std::isnan(found.total)) return std::numeric_limits<T>::quiet_NaN();
-    const double alpha2 = task_.alpha2;
+    const double alpha2 = alpha2_;
     if (found.total <= alpha2) return 0;
     if (alpha2 == 0) return std::numeric_limits<T>::infinity();
     auto proposal = [alpha2](const Sums& at) { return (at.mass - alpha2) / std::max(at.count, 1.0); };
@@ -328,87 +321,45 @@ class Sweep {
     });
   }
 
-  const Task<T>& task_;
+  const RowTask<T>& task_;
   Team& team_;
+  const int64_t n_rows_;
+  const T alpha1_, alpha2_, momentum_;
   const int64_t units_, stride_;
   std::vector<T> rows_;  // of a block: correlations, then what the prox is applied to, then changes
   std::vector<T> gram_;
   std::vector<Sums> sums_;
 };
 
-ffi::Error wrong(const char* what) { return ffi::Error::InvalidArgument(std::string("row_sweep: ") + what); }
-
-// Where XLA did not put a result into its argument's place.
-template <typename Buffer, typename Result>
-auto* in_place(const Buffer& from, Result& to) {
-  auto* values = to->typed_data();
-  if (values != from.typed_data()) std::copy(from.typed_data(), from.typed_data() + from.element_count(), values);
-  return values;
+template <ffi::DataType type, typename T>
+ffi::Error row_sweep(ffi::ThreadPool pool, bool nonnegative, RowBuffers<type> buffers) {
+  auto copy = [](T* to, const T* from, int64_t count) { std::copy(from, from + count, to); };
+  const auto task = row_task<T>(nonnegative, buffers, copy);
+  if (!task) return task.error();
+  if (*task->n_rows < 0 || *task->n_rows > task->rows)
+    return ffi::Error::InvalidArgument("row_sweep: n_rows must be between 0 and the number of rows");
+  Team team(pool, (task->samples + kUnit - 1) / kUnit);
+  *task->objective = static_cast<T>(Sweep<T>(*task, team).run());
+  return ffi::Error::Success();
 }
 
 template <ffi::DataType type, typename T>
-ffi::Error row_sweep(ffi::ThreadPool pool, bool nonnegative, ffi::Buffer<type> history, ffi::Buffer<type> residual,
-                     ffi::Buffer<type> previous, ffi::Buffer<type> levels, ffi::Buffer<type> atoms,
-                     ffi::Buffer<ffi::S32> n_rows, ffi::Buffer<type> alpha1, ffi::Buffer<type> alpha2,
-                     ffi::Buffer<type> momentum, ffi::Result<ffi::Buffer<type>> new_history,
-                     ffi::Result<ffi::Buffer<type>> new_residual, ffi::Result<ffi::Buffer<type>> new_previous,
-                     ffi::Result<ffi::Buffer<type>> new_levels, ffi::Result<ffi::Buffer<type>> objective) {
-  if (atoms.dimensions().size() != 2) return wrong("atoms must have 2 dimensions");
-  const int64_t W = atoms.dimensions()[0], P = atoms.dimensions()[1];
-  if (residual.dimensions().size() != 2) return wrong("residual must have 2 dimensions");
-  const int64_t N = residual.dimensions()[1];
-  if (!has_shape(residual, {P, N}) || !has_shape(*new_residual, {P, N}))
-    return wrong("residual must be (features, samples)");
-  const bool keeps_codes = history.element_count() > 0;
-  if (keeps_codes ? !has_shape(history, {2, W, N}) || !has_shape(*new_history, {2, W, N})
-                  : new_history->element_count() != 0)
-    return wrong("history must be (2, rows, samples), or empty");
-  if (keeps_codes ? !has_shape(previous, {P, N}) || !has_shape(*new_previous, {P, N})
-                  : new_previous->element_count() != 0)
-    return wrong("the previous residual must be (features, samples), or empty without a history");
-  if (!has_shape(levels, {W}) || !has_shape(*new_levels, {W})) return wrong("levels must be (rows,)");
-  if (!has_shape(n_rows, {}) || !has_shape(alpha1, {}) || !has_shape(alpha2, {}) || !has_shape(momentum, {}) ||
-      !has_shape(*objective, {}))
-    return wrong("n_rows, alpha1, alpha2, momentum and the objective must be scalars");
-  const int64_t rows = *n_rows.typed_data();
-  if (rows < 0 || rows > W) return wrong("n_rows must be between 0 and the number of rows");
-
-  T* codes = in_place(history, new_history);
-  const Task<T> task{P,
-                     N,
-                     rows,
-                     nonnegative,
-                     atoms.typed_data(),
-                     *alpha1.typed_data(),
-                     *alpha2.typed_data(),
-                     *momentum.typed_data(),
-                     keeps_codes ? codes : nullptr,
-                     keeps_codes ? codes + W * N : nullptr,
-                     in_place(residual, new_residual),
-                     in_place(previous, new_previous),
-                     in_place(levels, new_levels)};
-  Team team(pool, (N + kUnit - 1) / kUnit);
-  *objective->typed_data() = static_cast<T>(Sweep<T>(task, team).run());
-  return ffi::Error::Success();
+auto implementation() {
+  return [](ffi::ThreadPool pool, bool nonnegative, auto... buffers) {
+    return row_sweep<type, T>(pool, nonnegative, {buffers...});
+  };
 }
 
 template <ffi::DataType type>
 auto binding() {
-  using In = ffi::Buffer<type>;
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Attr<bool>("nonnegative")
-      .template Arg<In>().template Arg<In>().template Arg<In>().template Arg<In>().template Arg<In>()
-      .template Arg<ffi::Buffer<ffi::S32>>()
-      .template Arg<In>().template Arg<In>().template Arg<In>()
-      .template Ret<In>().template Ret<In>().template Ret<In>().template Ret<In>().template Ret<In>();
+  return with_row_buffers<type>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>());
 }
 
 }  // namespace
 
 #pragma GCC visibility push(default)
-XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_row_sweep_f32, (row_sweep<ffi::F32, float>), binding<ffi::F32>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_row_sweep_f64, (row_sweep<ffi::F64, double>), binding<ffi::F64>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_row_sweep_f32, (implementation<ffi::F32, float>()), binding<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(padl_row_sweep_f64, (implementation<ffi::F64, double>()), binding<ffi::F64>());
 #pragma GCC visibility pop
 
 }  // namespace padl

@@ -1,7 +1,7 @@
 // Posterior of code entries under a spike and slab, as padl_bayes/kernels/slabs.py states it.
 #pragma once
 
-#include "vector_math.h"
+#include "tails.h"
 
 namespace padl {
 

@@ -6,8 +6,9 @@ What is called from here is the fastest there is for the platform, dtype and rul
 from functools import partial
 
 import jax
+import numpy as np
 
-from . import cpu, dual_bound, newton, row_sweep
+from . import cpu, cuda, dual_bound, handlers, newton, row_sweep
 from .box_sweep import BoxSweep, box_tile
 from .code_draw import Draws, draw_tile
 from .code_sweep import Sweep
@@ -25,11 +26,21 @@ def by_reference(slab, entries, residual, codes, atoms, precision, tile):
     return jax.lax.map(one, (residual, codes, tile))
 
 
-def _fastest(kernel, reference, dtype, *arguments):
-    """What the C++ kernel says where there is one for the platform, else what the reference says."""
-    if not cpu.has_kernels(dtype):
+def compiled(kernel, dtype):
+    """Tag of the library that has a compiled ``kernel`` for arrays of this type, by platform."""
+    if np.dtype(dtype) not in handlers.SUFFIX:
+        return {}
+    tags = {"cpu": (cpu.HANDLERS, cpu.level), "cuda": (cuda.HANDLERS, cuda.tag)}
+    found = {platform: tag() for platform, (kernels, tag) in tags.items() if kernel in kernels}
+    return {platform: tag for platform, tag in found.items() if tag is not None}
+
+
+def _fastest(kernel, call, reference, dtype, *arguments):
+    """What the compiled kernel says where there is one for the platform, else what the reference says."""
+    branches = {platform: partial(call, tag) for platform, tag in compiled(kernel, dtype).items()}
+    if not branches:
         return reference(*arguments)
-    return jax.lax.platform_dependent(*arguments, cpu=kernel, default=reference)
+    return jax.lax.platform_dependent(*arguments, default=reference, **branches)
 
 
 def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) -> Sweep:
@@ -58,7 +69,8 @@ def sweep_tiles(slab, residual, codes, atoms, precision, tile, *, entries=True) 
     """
     arguments = residual, codes, atoms, precision, tile
     reference = partial(by_reference, slab, entries)
-    return _fastest(partial(cpu.sweep_tiles, slab, entries), reference, residual.dtype, *arguments)
+    call = partial(handlers.sweep_tiles, slab=slab, entries=entries)
+    return _fastest("code_sweep", call, reference, residual.dtype, *arguments)
 
 
 def sweep_tile(slab, residual, codes, atoms, precision, tile) -> Sweep:
@@ -104,7 +116,8 @@ def draw_tiles(slab, residual, codes, atoms, precision, tile) -> Draws:
     # The kernel draws the bits that jax.random draws in this, its usual, mode.
     if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
         return reference(*arguments)
-    return _fastest(partial(cpu.draw_tiles, slab), reference, residual.dtype, *arguments)
+    call = partial(handlers.draw_tiles, slab=slab)
+    return _fastest("code_draw", call, reference, residual.dtype, *arguments)
 
 
 def box_by_reference(residual, codes, dictionary, envelope, alpha1, observed=None, *, nonnegative):
@@ -120,23 +133,23 @@ def box_by_reference(residual, codes, dictionary, envelope, alpha1, observed=Non
 def box_tiles(residual, codes, dictionary, envelope, alpha1, observed=None, *, nonnegative) -> BoxSweep:
     """`padl_bayes.kernels.box_sweep.box_tile` of all tiles; all arrays by samples have a leading axis of tiles."""
     reference = partial(box_by_reference, nonnegative=nonnegative)
-    kernel = partial(cpu.box_tiles, nonnegative=nonnegative)
+    call = partial(handlers.box_tiles, nonnegative=nonnegative)
     arguments = residual, codes, dictionary, envelope, alpha1, observed
-    return _fastest(kernel, reference, residual.dtype, *arguments)
+    return _fastest("box_sweep", call, reference, residual.dtype, *arguments)
 
 
 def sweep_rows(rows, iterate, momentum, *, nonnegative):
     """`padl_bayes.kernels.row_sweep.sweep`: one pass of exact updates over all rows of codes."""
     reference = partial(row_sweep.sweep, nonnegative=nonnegative)
-    kernel = partial(cpu.sweep_rows, nonnegative=nonnegative)
-    return _fastest(kernel, reference, iterate.residual.dtype, rows, iterate, momentum)
+    call = partial(handlers.sweep_rows, nonnegative=nonnegative)
+    return _fastest("row_sweep", call, reference, iterate.residual.dtype, rows, iterate, momentum)
 
 
 def feasibility_sweep(rows, F, *, nonnegative):
     """`padl_bayes.kernels.dual_bound.feasibility_sweep`: ``F`` projected on one dual constraint after the other."""
     reference = partial(dual_bound.feasibility_sweep, nonnegative=nonnegative)
-    kernel = partial(cpu.feasibility_sweep, nonnegative=nonnegative)
-    return _fastest(kernel, reference, F.dtype, rows, F)
+    call = partial(handlers.feasibility_sweep, nonnegative=nonnegative)
+    return _fastest("row_sweep", call, reference, F.dtype, rows, F)
 
 
 def newton_step(rows, correlations, codes):
@@ -144,4 +157,5 @@ def newton_step(rows, correlations, codes):
 
     None, zeros, where a direct solution would cost more than the sweeps that it saves.
     """
-    return _fastest(cpu.newton_step, newton.newton_step, codes.dtype, rows, correlations, codes)
+    step = handlers.newton_step
+    return _fastest("newton", step, newton.newton_step, codes.dtype, rows, correlations, codes)

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from padl_bayes import kernels
-from padl_bayes.kernels import cpu
+from padl_bayes.kernels import cpu, handlers
 from padl_bayes.kernels.box_lasso import box_lasso
 from tests.kernels.test_cpu import malformed_calls
 
@@ -106,7 +106,7 @@ def test_every_malformed_call_is_an_error():
     inputs = [by_feature, by_atom, (n_atoms, n_features), (n_atoms,), (), by_feature]
 
     def call(shapes):
-        handler = cpu.target("box_sweep", np.float64, cpu.level())
+        handler = handlers.target("box_sweep", np.float64, cpu.level())
         run = jax.ffi.ffi_call(handler, [jax.ShapeDtypeStruct(s, np.float64) for s in shapes[6:]])
         return jax.block_until_ready(run(*(jnp.zeros(s) for s in shapes[:6]), nonnegative=False))
 

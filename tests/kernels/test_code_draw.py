@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from padl_bayes import kernels
-from padl_bayes.kernels import cpu
+from padl_bayes.kernels import cpu, handlers
 from padl_bayes.kernels.code_draw import keys_of_samples, uniforms_of
 from padl_bayes.kernels.code_sweep import Atoms, Tile
 from padl_bayes.kernels.slabs import SLABS
@@ -165,7 +165,7 @@ def test_every_malformed_call_is_an_error():
     shapes += [by_sample, (tiles, 2, n), by_feature, by_atom, (tiles, 3, n_atoms)]
 
     def call(shapes, slab=0):
-        handler = cpu.target("code_draw", np.float64, cpu.level())
+        handler = handlers.target("code_draw", np.float64, cpu.level())
         run = jax.ffi.ffi_call(handler, [jax.ShapeDtypeStruct(s, np.float64) for s in shapes[11:]])
         types = [np.float64] * 9 + [np.int32, np.uint32]
         buffers = [jnp.zeros(s, t) for s, t in zip(shapes[:11], types, strict=True)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from padl_bayes import kernels
-from padl_bayes.kernels import cpu, newton
+from padl_bayes.kernels import cpu, handlers, newton
 from padl_bayes.kernels.dual_bound import feasibility_sweep
 from padl_bayes.kernels.row_sweep import Iterate, pad_rows, sweep
 from padl_bayes.sparse_coding import sparse_code
@@ -54,9 +54,9 @@ def test_a_sweep_is_that_of_plain_jax(case, dtype):
     *sizes, momentum, nonnegative = case
     rows, iterate = problem(dtype, *sizes, nonnegative=nonnegative, spare=20)
     momentum = jnp.asarray(momentum, dtype)
-    found = cpu.sweep_rows(rows, iterate, momentum, nonnegative=nonnegative)
+    found = kernels.sweep_rows(rows, iterate, momentum, nonnegative=nonnegative)
     assert_close(found, sweep(rows, iterate, momentum, nonnegative=nonnegative), 100)
-    F = cpu.feasibility_sweep(rows, iterate.residual, nonnegative=nonnegative)
+    F = kernels.feasibility_sweep(rows, iterate.residual, nonnegative=nonnegative)
     assert_close(F, feasibility_sweep(rows, iterate.residual, nonnegative=nonnegative), 100)
 
 
@@ -66,9 +66,9 @@ def test_sweeps_that_differ_are_told_apart():
     expected = sweep(rows, iterate, 0.5, nonnegative=False)
     for wrong in (rows._replace(alpha1=1.0001 * rows.alpha1), rows._replace(alpha2=1.0001 * rows.alpha2)):
         with pytest.raises(AssertionError):
-            assert_close(cpu.sweep_rows(wrong, iterate, 0.5, nonnegative=False), expected, 100)
+            assert_close(kernels.sweep_rows(wrong, iterate, 0.5, nonnegative=False), expected, 100)
     with pytest.raises(AssertionError):
-        assert_close(cpu.sweep_rows(rows, iterate, 0.5001, nonnegative=False), expected, 100)
+        assert_close(kernels.sweep_rows(rows, iterate, 0.5001, nonnegative=False), expected, 100)
 
 
 def on_a_face(dtype, n_features=30, n_samples=200, n_atoms=20, alpha2=20.0):
@@ -105,25 +105,31 @@ def least_on_the_face(rows, codes, residual):
     return np.tensordot(step, np.stack(places), axes=1)
 
 
-@pytest.mark.usefixtures("x64", "kernel")
+@pytest.mark.usefixtures("x64", "processor_kernel")
 @pytest.mark.parametrize(("alpha2", "n_samples"), [(8.0, 33), (0.0, 20), (4.0, 17)])
 def test_a_newton_step_is_that_of_a_dense_system(alpha2, n_samples, monkeypatch):
     rows, codes, correlations, residual = on_a_face(np.float64, n_samples=n_samples, alpha2=alpha2)
     expected = least_on_the_face(rows, codes, residual)
     assert np.abs(expected).max() > 1e-6
-    np.testing.assert_allclose(cpu.newton_step(rows, correlations, codes), expected, atol=1e-9)
+    np.testing.assert_allclose(
+        handlers.newton_step(cpu.level(), rows, correlations, codes), expected, atol=1e-9
+    )
     monkeypatch.setattr(newton, "MOST_STEPS", 1000)
     monkeypatch.setattr(newton, "TOLERANCE", 1e-12)
     np.testing.assert_allclose(newton.newton_step(rows, correlations, codes), expected, atol=1e-8)
     halved = rows._replace(alpha2=rows.alpha2 / 2, alpha1=rows.alpha1 * 0.999)
-    assert np.abs(cpu.newton_step(halved, correlations, codes) - expected).max() > 1e-6
+    assert np.abs(handlers.newton_step(cpu.level(), halved, correlations, codes) - expected).max() > 1e-6
 
 
-@pytest.mark.usefixtures("x64", "kernel")
+@pytest.mark.usefixtures("x64", "processor_kernel")
 def test_a_newton_step_in_float32():
     rows, codes, correlations, _ = on_a_face(np.float32)
-    expected = cpu.newton_step(*jax.tree.map(lambda a: a.astype(jnp.float64), (rows, correlations, codes)))
-    np.testing.assert_allclose(cpu.newton_step(rows, correlations, codes), expected, atol=1e-6)
+    expected = handlers.newton_step(
+        cpu.level(), *jax.tree.map(lambda a: a.astype(jnp.float64), (rows, correlations, codes))
+    )
+    np.testing.assert_allclose(
+        handlers.newton_step(cpu.level(), rows, correlations, codes), expected, atol=1e-6
+    )
 
 
 @pytest.mark.usefixtures("x64", "best_kernel")
@@ -131,10 +137,10 @@ def test_a_newton_step_with_copies_of_atoms_is_finite_and_downhill():
     rows, codes, correlations, _ = on_a_face(np.float64)
     twice = rows._replace(atoms=jnp.concatenate([rows.atoms, rows.atoms]), n_rows=2 * len(rows.atoms))
     both = jnp.concatenate([0.5 * codes, 0.5 * codes])
-    change = cpu.newton_step(twice, jnp.concatenate([correlations, correlations]), both)
+    change = handlers.newton_step(cpu.level(), twice, jnp.concatenate([correlations, correlations]), both)
     together = change[: len(codes)] + change[len(codes) :]
     # Two half codes cost what the whole one does.
-    expected = cpu.newton_step(rows, correlations, codes)
+    expected = handlers.newton_step(cpu.level(), rows, correlations, codes)
     np.testing.assert_allclose(together, expected, atol=1e-8)
 
 
@@ -144,20 +150,22 @@ def test_no_newton_step_where_it_would_cost_too_much():
     D = rng.standard_normal((96, 4))
     rows = pad_rows(jnp.asarray(D / np.linalg.norm(D, axis=1, keepdims=True)), 0.0, 0.0)
     codes = jnp.asarray(rng.standard_normal((96, 30)))
-    assert not np.any(cpu.newton_step(rows, codes, codes))
+    assert not np.any(handlers.newton_step(cpu.level(), rows, codes, codes))
 
 
 @pytest.mark.usefixtures("x64", "best_kernel")
 def test_one_answer_to_the_bit_however_often():
     rows, iterate = problem(np.float64, 16, 9000, 20, 50.0)
-    first = cpu.sweep_rows(rows, iterate, 0.5, nonnegative=False)
+    first = kernels.sweep_rows(rows, iterate, 0.5, nonnegative=False)
     codes = first[0].history[0]
-    step = cpu.newton_step(rows, rows.atoms @ first[0].residual, codes)
+    step = handlers.newton_step(cpu.level(), rows, rows.atoms @ first[0].residual, codes)
     for _ in range(5):
-        again = cpu.sweep_rows(rows, iterate, 0.5, nonnegative=False)
+        again = kernels.sweep_rows(rows, iterate, 0.5, nonnegative=False)
         for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(first), strict=True):
             np.testing.assert_array_equal(one, other)
-        np.testing.assert_array_equal(cpu.newton_step(rows, rows.atoms @ first[0].residual, codes), step)
+        np.testing.assert_array_equal(
+            handlers.newton_step(cpu.level(), rows, rows.atoms @ first[0].residual, codes), step
+        )
 
 
 @pytest.mark.usefixtures("x64", "best_kernel")
@@ -165,19 +173,19 @@ def test_one_answer_to_the_bit_however_often():
 def test_nan_in_nan_out(dtype):
     rows, iterate = problem(dtype, 5, 1030, 20, 3.0)
     broken = iterate._replace(residual=iterate.residual.at[2, 7].set(np.nan))
-    found, objective = cpu.sweep_rows(rows, broken, 0.5, nonnegative=False)
+    found, objective = kernels.sweep_rows(rows, broken, 0.5, nonnegative=False)
     assert np.isnan(objective)
     assert np.isnan(found.history[0, :20]).all()
     rows, codes, correlations, _ = on_a_face(dtype)
     used = np.argwhere(np.asarray(codes) != 0)[0]
-    change = cpu.newton_step(rows, correlations.at[tuple(used)].set(np.nan), codes)
+    change = handlers.newton_step(cpu.level(), rows, correlations.at[tuple(used)].set(np.nan), codes)
     assert np.isnan(change).any()
 
 
 def sweep_call(shapes, n_rows=3, dtype=np.float64):
     """The handler of the row sweep with buffers of these shapes, as nobody but a test calls it."""
     call = jax.ffi.ffi_call(
-        cpu.target("row_sweep", dtype, cpu.level()), [jax.ShapeDtypeStruct(s, dtype) for s in shapes[8:]]
+        handlers.target("row_sweep", dtype, cpu.level()), [jax.ShapeDtypeStruct(s, dtype) for s in shapes[8:]]
     )
     *arrays, alpha1, alpha2, momentum = (jnp.zeros(s, dtype) for s in shapes[:8])
     rows = jnp.asarray(n_rows, jnp.int32)
@@ -186,7 +194,9 @@ def sweep_call(shapes, n_rows=3, dtype=np.float64):
 
 def newton_call(shapes, n_rows=3, dtype=np.float64):
     """The handler of the Newton step, likewise."""
-    call = jax.ffi.ffi_call(cpu.target("newton", dtype, cpu.level()), jax.ShapeDtypeStruct(shapes[6], dtype))
+    call = jax.ffi.ffi_call(
+        handlers.target("newton", dtype, cpu.level()), jax.ShapeDtypeStruct(shapes[6], dtype)
+    )
     *arrays, alpha1, alpha2 = (jnp.zeros(s, dtype) for s in shapes[:6])
     return jax.block_until_ready(call(*arrays, jnp.asarray(n_rows, jnp.int32), alpha1, alpha2))
 
@@ -220,7 +230,7 @@ def test_sparse_codes_do_not_depend_on_them(monkeypatch):
     monkeypatch.setenv(cpu.VARIABLE, "off")
     cpu.level.cache_clear()
     jax.clear_caches()
-    assert not kernels.cpu.has_kernels(np.float64)
+    assert not kernels.compiled("row_sweep", np.float64)
     without = sparse_code(X, D, 0.1, 10.0, tol=1e-9)
     jax.clear_caches()
     energy = 0.5 * np.sum(X**2)
