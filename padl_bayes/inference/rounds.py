@@ -11,38 +11,48 @@ MOST_ROUNDS = 30
 WORTH = 10
 REFIT = 4
 PATIENCE = 3
-SCORING_BATCHES = 2
-USERS = 16
+SCORING_BATCHES = 1
+CLEANING_BATCHES = 4
+USERS = 32
 ALIKE = 0.5
 MOST_CLEANINGS = 5
+
+
+def _without_some(run, point, evidence, atoms):
+    """Whether the evidence rises without these atoms, after others have refitted if need be; where it stands then."""
+    trial = without(point, atoms)
+    found = evidence_of(run, trial.state)
+    if found <= evidence:
+        trial, _ = descend(run, trial, REFIT, "delete")
+        found = evidence_of(run, trial.state)
+    return (True, trial, found) if found > evidence else (False, point, evidence)
 
 
 def _prune(run, point):
     """Delete atoms as long as the evidence rises; it comes back too.
 
-    As `moves.prune`: several at a time, and half as many each time the evidence fell.
+    As `moves.prune`: several at a time, and half as many each time the evidence fell. Scores are those before the
+    first deletion until one atom alone cannot go: to score takes longer than to try.
     """
     evidence, failures, kept = evidence_of(run, point.state), 0, set()
-    while not run.settings.report.exhausted:
+    while failures < PATIENCE and not run.settings.report.exhausted:
         gains = gains_of(run, point.state, SCORING_BATCHES, USERS)
         order = [k for k in np.argsort(-gains, kind="stable") if gains[k] > 0 and k not in kept]
-        take = (len(order) + 1) // 2
-        while take:
-            trial = without(point, order[:take])
-            found = evidence_of(run, trial.state)
-            if found <= evidence:
-                trial, _ = descend(run, trial, REFIT, "delete")
-                found = evidence_of(run, trial.state)
-            if found > evidence:
-                point, evidence = trial, found
-                break
-            if take == 1:
+        take, fresh = (len(order) + 1) // 2, True
+        while take and failures < PATIENCE:
+            better, point, evidence = _without_some(run, point, evidence, order[:take])
+            if better:
+                order, fresh = order[take:], False
+                take = (len(order) + 1) // 2
+            elif take > 1:
+                take //= 2
+            elif fresh:
                 kept.add(order.pop(0))
                 failures += 1
                 take = min(len(order), PATIENCE - failures)
             else:
-                take //= 2
-        if not take or failures == PATIENCE:
+                break
+        if fresh:
             break
     return point, evidence
 
@@ -76,7 +86,7 @@ def explore(run, state, tol):
 
 def _expendable(run, state):
     """Atoms that the evidence can do without, no two of them alike, as one may stand for the other; and all gains."""
-    gains = gains_of(run, state, min(2 * SCORING_BATCHES, run.feed.n_batches), 4 * USERS)
+    gains = gains_of(run, state, min(CLEANING_BATCHES, run.feed.n_batches), 2 * USERS)
     dictionary = state.atoms.dictionary
     chosen: list[int] = []
     for k in np.argsort(-gains, kind="stable"):
