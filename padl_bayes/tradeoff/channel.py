@@ -181,6 +181,12 @@ class CodeMoments(NamedTuple):
     """E r^2."""
     error: np.ndarray
     """E (r - r*)^2."""
+    refitted_size: np.ndarray
+    """E |c| where r != 0: the code of least squares there."""
+    refitted_square: np.ndarray
+    """E c^2 where r != 0."""
+    missed: np.ndarray
+    """E c^2 where r = 0, less what noise alone would have there: P(r = 0) times its variance."""
 
 
 def _sides(law, shift):
@@ -253,23 +259,67 @@ def code_moments(law, threshold, theta, scale, shift=0.0):
     -------
     CodeMoments
     """
-    nonzero = clipped = mean = size = square = cross = 0.0
     bounded = np.isfinite(theta)
     reach = np.where(bounded, theta, 0)
+    total = dict.fromkeys(
+        ("nonzero", "clipped", "mean", "size", "square", "cross", "c_size", "c_square", "gain"), 0.0
+    )
     for excess, sign in _sides(law, shift):
-        near, far = threshold - sign * shift, threshold + reach - sign * shift
-        over, beyond = (
-            excess(near, scale),
-            Excess(*(np.where(bounded, part, 0) for part in excess(far, scale))),
-        )
-        nonzero, clipped = nonzero + over.probability, clipped + beyond.probability
-        height = over.mean - beyond.mean
-        mean, size = mean + sign * height, size + height
-        square = square + over.square - beyond.square - 2 * reach * beyond.mean
-        cross += over.square + near * over.mean - scale**2 * over.probability
-        cross -= beyond.square + far * beyond.mean - scale**2 * beyond.probability
-    off = ~(theta > 0)
-    parts = (nonzero, clipped, mean, size, square)
-    parts = tuple(np.where(off, 0, part) for part in parts)
-    error = np.where(off, law.square, np.maximum(square - 2 * cross + law.square, 0))
-    return CodeMoments(*parts, error)
+        for name, value in _one_side(excess, threshold, reach, bounded, scale, sign, shift).items():
+            total[name] = total[name] + value
+    cross = total.pop("cross")
+    error = np.maximum(total["square"] - 2 * cross + law.square, 0)
+    on = theta > 0
+    found = {name: np.where(on, value, 0) for name, value in total.items()}
+    seen = law.square + scale**2 + shift**2 + 2 * shift * law.mean
+    missed = seen - found["c_square"] - scale**2 * (1 - found["nonzero"])
+    return CodeMoments(
+        found["nonzero"], found["clipped"], found["mean"], found["size"], found["square"],
+        np.where(on, error, law.square), found["c_size"], found["c_square"], missed,
+    )  # fmt: skip
+
+
+def missed_square(law, threshold, scale, shift=0.0):
+    """E r*^2 where ``|c|`` stays below the threshold (c itself for one-sided codes).
+
+    Tweedie's formulas for the first two moments of r* given c, integrated by parts, leave the density of c at the
+    threshold and its slope, which are taken as differences of tails.
+
+    Parameters
+    ----------
+    law : SpikeSlab or Empirical
+    threshold, scale, shift : array_like, shape (..., K)
+
+    Returns
+    -------
+    ndarray, shape (..., K)
+    """
+    found = law.square + np.zeros(np.broadcast_shapes(np.shape(threshold), np.shape(scale), np.shape(shift)))
+    step = 1e-3 * scale
+    for excess, sign in _sides(law, shift):
+        near = threshold - sign * shift
+        before, over, after = (excess(near + offset, scale) for offset in (-step, 0, step))
+        density = (before.probability - after.probability) / (2 * step)
+        slope = (2 * over.probability - before.probability - after.probability) / step**2
+        square = over.square + 2 * near * over.mean + near**2 * over.probability
+        found -= square - scale**2 * (2 * near * density + over.probability + scale**2 * slope)
+    return np.clip(found, 0, law.square)
+
+
+def _one_side(excess, threshold, reach, bounded, scale, sign, shift):
+    """What codes of one sign contribute; ``c_size`` and ``c_square`` are of c itself."""
+    near, far = threshold - sign * shift, threshold + reach - sign * shift
+    over, beyond = excess(near, scale), Excess(*(np.where(bounded, part, 0) for part in excess(far, scale)))
+    size = over.mean - beyond.mean
+    cross = over.square + near * over.mean - scale**2 * over.probability
+    cross -= beyond.square + far * beyond.mean - scale**2 * beyond.probability
+    return {
+        "nonzero": over.probability,
+        "clipped": beyond.probability,
+        "mean": sign * size,
+        "size": size,
+        "square": over.square - beyond.square - 2 * reach * beyond.mean,
+        "cross": cross,
+        "c_size": over.mean + threshold * over.probability,
+        "c_square": over.square + 2 * threshold * over.mean + threshold**2 * over.probability,
+    }

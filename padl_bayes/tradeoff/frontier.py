@@ -9,7 +9,7 @@ from padl_bayes._validation import check_choice, check_count, check_scalar
 from padl_bayes.tradeoff.channel import excess_over
 from padl_bayes.tradeoff.prediction import METHODS, predict
 from padl_bayes.tradeoff.sources import MOST_SAMPLES, Source, check_weights, fit_of, source_of
-from padl_bayes.tradeoff.storage import description_length, storage_bits
+from padl_bayes.tradeoff.storage import PRECISION, description_length, storage_bits
 
 TARGETS = ("rmse", "bytes", "nonzeros", "active")
 N_ALPHA1 = 10
@@ -32,11 +32,11 @@ class Point(NamedTuple):
     rmse: float
     """Root mean square of X less its reconstruction."""
     stored_rmse: float
-    """The same with codes and atoms rounded as they are stored."""
+    """The same of what is stored: codes refitted on their supports, codes and atoms rounded."""
     bits: float
     """Of dictionary, supports and values."""
     description_length: float
-    """Bits and those of the residual, less a constant."""
+    """Bits and those of the stored model's residual, less a constant."""
     atoms: np.ndarray
     """Numbers of the atoms in use."""
 
@@ -53,7 +53,7 @@ class Frontier(NamedTuple):
     rmse: np.ndarray
     """(L,) root mean square of X less its reconstruction."""
     stored_rmse: np.ndarray
-    """(L,) the same with codes and atoms rounded as they are stored."""
+    """(L,) the same of what is stored: codes refitted on their supports, codes and atoms rounded."""
     dictionary_bits: np.ndarray
     """(L,)"""
     support_bits: np.ndarray
@@ -61,7 +61,7 @@ class Frontier(NamedTuple):
     value_bits: np.ndarray
     """(L,)"""
     description_length: np.ndarray
-    """(L,) bits and those of the residual, less a constant."""
+    """(L,) bits and those of the stored model's residual, less a constant."""
     on: np.ndarray
     """(L, K) whether the atom is in use."""
     source: Source
@@ -83,7 +83,7 @@ class Frontier(NamedTuple):
         )  # fmt: skip
 
     def pareto(self):
-        """Numbers of the points that no other one beats in bits and in rounded RMSE, fewest bits first.
+        """Numbers of the points that no other one beats in bits and in RMSE as stored, fewest bits first.
 
         Returns
         -------
@@ -99,8 +99,8 @@ class Frontier(NamedTuple):
         Parameters
         ----------
         target : "mdl" or tuple
-            "mdl": shortest description. ``("rmse", e)``: fewest bits with a rounded RMSE of at most e.
-            ``("bytes", b)``, ``("nonzeros", s)`` a sample, ``("active", k)`` atoms: smallest rounded RMSE within that.
+            "mdl": shortest description. ``("rmse", e)``: fewest bits with an RMSE of PADL's codes of at most e.
+            ``("bytes", b)``, ``("nonzeros", s)`` a sample, ``("active", k)`` atoms: smallest RMSE within that.
 
         Returns
         -------
@@ -118,9 +118,9 @@ class Frontier(NamedTuple):
             return int(np.argmin(self.description_length))
         kind, most = target
         measure = {
-            "rmse": self.stored_rmse, "bytes": self.bits / 8, "nonzeros": self.nonzeros, "active": self.active,
+            "rmse": self.rmse, "bytes": self.bits / 8, "nonzeros": self.nonzeros, "active": self.active,
         }[kind]  # fmt: skip
-        cost = self.bits if kind == "rmse" else self.stored_rmse
+        cost = self.bits if kind == "rmse" else self.rmse
         met = measure <= most
         if not met.any():
             raise ValueError(
@@ -176,15 +176,15 @@ def _pairs(source, alpha1, fractions):
 
 def _surface(source, alpha, method, precision):
     found = predict(source, alpha, method)
-    n, p = source.n_samples, source.n_features
+    stored, n, p = found.stored, source.n_samples, source.n_features
     storage = storage_bits(
-        found, n, p, source.noise_scale, precision=precision, nonnegative=source.nonnegative
+        stored, n, p, source.noise_scale, precision=precision, nonnegative=source.nonnegative
     )
-    on = found.share > 0
+    on = stored.share > 0
     return Frontier(
-        alpha, found.share.sum(axis=1), on.sum(axis=1), np.sqrt(found.residual / p),
-        np.sqrt((found.residual + storage.distortion) / p), storage.dictionary, storage.supports, storage.values,
-        description_length(storage, found.residual, n, p), on, source, method, precision,
+        alpha, stored.share.sum(axis=1), on.sum(axis=1), np.sqrt(found.residual / p),
+        np.sqrt((stored.residual + storage.distortion) / p), storage.dictionary, storage.supports, storage.values,
+        description_length(storage, stored.residual, n, p), on, source, method, precision,
     )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def frontier(
     n_samples=None,
     alpha=None,
     method="sampled",
-    precision=1.0,
+    precision=PRECISION,
     n_atoms=128,
     most_samples=MOST_SAMPLES,
     random_state=0,
@@ -264,7 +264,8 @@ def refine(found, target="mdl"):
         fractions = found.alpha[:, 1] / _level(source, found.alpha[:, 0])
         low, high = _neighbours(fractions, best[1] / _level(source, best[0]))
         zoom = np.linspace(low, high, ZOOM) if low == 0 else np.geomspace(low, high, ZOOM)
-        alpha1 = np.geomspace(*_neighbours(found.alpha[:, 0], best[0]), ZOOM)
+        least, most = _neighbours(found.alpha[:, 0], best[0])
+        alpha1 = np.geomspace(least, most, ZOOM)
         finer = _surface(
             source, np.unique(_pairs(source, alpha1, zoom), axis=0), found.method, found.precision
         )
@@ -275,9 +276,10 @@ def refine(found, target="mdl"):
 def _joined(one, other):
     """The points of both."""
     kept = ("source", "method", "precision")
-    return Frontier(*(
-        a if name in kept else np.concatenate([a, b]) for name, a, b in zip(Frontier._fields, one, other, strict=True)
-    ))  # fmt: skip
+    fields = [name for name in Frontier._fields if name not in kept]
+    return one._replace(
+        **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in fields}
+    )
 
 
 def _neighbours(values, here):

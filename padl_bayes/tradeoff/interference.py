@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from padl_bayes.tradeoff.channel import CodeMoments, code_moments, envelope
+from padl_bayes.tradeoff.channel import CodeMoments, code_moments, envelope, missed_square
 
 MOST_PASSES = 300
 TOL = 1e-6
@@ -47,6 +47,8 @@ class Channels(NamedTuple):
     """Mean of ``||x - r D||^2`` over samples."""
     error: float
     """Mean of ``||r* D - r D||^2``."""
+    refitted: float
+    """Mean of ``||x - r D||^2`` for codes of least squares on the supports."""
 
 
 def decoupled(law, noise_scale, n_features, alpha1, alpha2, n_samples):
@@ -73,8 +75,10 @@ def decoupled(law, noise_scale, n_features, alpha1, alpha2, n_samples):
     error = found.error.sum(axis=-1)
     # a code that can move takes noise out of the residual: E eps r = scale P(free), by Stein's identity
     residual = n_features * noise_scale**2 + error - 2 * noise_scale**2 * free.sum(axis=-1)
+    # noise in the dimensions that no support spans, and c where the code is zero
+    refitted = noise_scale**2 * (n_features - found.nonzero.sum(axis=-1)) + found.missed.sum(axis=-1)
     one = np.ones_like(theta)
-    return Channels(one, noise_scale * one, 0 * one, theta, found, residual, error)
+    return Channels(one, noise_scale * one, 0 * one, theta, found, residual, error, refitted)
 
 
 class _Stage(NamedTuple):
@@ -149,7 +153,35 @@ def interfering(law, dictionary, noise_scale, alpha1, alpha2, n_samples, start=N
         shift = shift + damping * (new.shift - shift)
     error = noise_scale**2 * new.followed + new.missed
     residual = error + noise_scale**2 * (n_features - 2 * new.leverage)
-    return Channels(response, scale, shift, theta, found, residual, error)
+    refitted = _refitted(law, gram, noise_scale, n_features, (response, scale, shift, theta), alpha1, found)
+    return Channels(response, scale, shift, theta, found, residual, error, refitted)
+
+
+def _refitted(law, gram, noise_scale, n_features, channel, alpha1, found):
+    """Mean square of what least squares on the supports leave.
+
+    Noise in the dimensions that no support spans, signal below the thresholds, and less noise than average there: of
+    what a threshold selects against in c only the data's own noise stays out of the residual of a refit.
+    """
+    response, scale, shift, theta = channel
+    signal = np.where(theta > 0, missed_square(law, alpha1 / response, scale, shift), law.square)
+    selected = np.square(noise_scale / scale) * (found.missed - signal)
+    unspanned = max(n_features - found.nonzero.sum(), 0)
+    return noise_scale**2 * unspanned + _least_squares_response(gram, found.nonzero) @ (signal + selected)
+
+
+def _least_squares_response(gram, share):
+    """What is left of each atom off a random support of least squares, an atom on it with probability ``share``."""
+    free = np.clip(share, LEAST_RESPONSE, 1 - LEAST_RESPONSE)
+    response = np.ones(len(gram))
+    for _ in range(MOST_PASSES):
+        held = response * (1 - free) / free
+        new = 1 / np.diag(np.linalg.inv(gram + np.diag(held))) - held
+        moved = np.abs(new - response).max()
+        response = np.maximum(response + 0.5 * (new - response), 0.1 * response)
+        if moved <= TOL:
+            break
+    return response
 
 
 def _change(new, response, scale, shift):

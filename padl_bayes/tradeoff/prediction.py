@@ -1,17 +1,29 @@
 """Three ways to say what PADL does to codes at given weights, from integrals to a trial on some of the samples."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from padl_bayes.sparse_coding import sparse_code_path
 from padl_bayes.tradeoff.interference import decoupled, interfering
-from padl_bayes.tradeoff.storage import CodeStatistics, statistics_of
+from padl_bayes.tradeoff.storage import CodeStatistics, refit_on_support, statistics_of
+
+
+class Prediction(NamedTuple):
+    """What PADL does at L pairs of weights."""
+
+    residual: np.ndarray
+    """(L,) mean of ``||x - r D||^2`` over samples."""
+    stored: CodeStatistics
+    """(L, K) of its codes refitted on their supports."""
+
 
 METHODS = ("sampled", "interference", "decoupled")
 CODING_TOL = 1e-5
 
 
 def predict(source, alpha, method):
-    """Statistics of the codes at each pair of weights.
+    """Residuals and statistics of the codes at each pair of weights.
 
     Parameters
     ----------
@@ -24,8 +36,7 @@ def predict(source, alpha, method):
 
     Returns
     -------
-    CodeStatistics
-        Arrays (L, K) and (L,).
+    Prediction
     """
     return {"sampled": _sampled, "interference": _interference, "decoupled": _decoupled}[method](
         source, alpha
@@ -33,9 +44,11 @@ def predict(source, alpha, method):
 
 
 def _of_channels(channels):
-    """`CodeStatistics` of one or many `Channels`; atoms that are off have zeros already."""
+    """`Prediction` of one or many `Channels`; of least squares on the support a code is c."""
     found = channels.moments
-    return CodeStatistics(found.nonzero, found.size, found.square, np.maximum(channels.residual, 0))
+    refitted = np.maximum(channels.refitted, 0)
+    stored = CodeStatistics(found.nonzero, found.refitted_size, found.refitted_square, refitted)
+    return Prediction(np.maximum(channels.residual, 0), stored)
 
 
 def _decoupled(source, alpha):
@@ -47,17 +60,20 @@ def _decoupled(source, alpha):
 
 
 def _stack(parts, order):
-    """One `CodeStatistics` of many, where ``order[i]`` says which pair the i-th belongs to."""
+    """One `Prediction` of many, where ``order[i]`` says which pair the i-th belongs to."""
     back = np.argsort(order)
-    return CodeStatistics(*(np.stack(column)[back] for column in zip(*parts, strict=True)))
+    residual = np.stack([part.residual for part in parts])[back]
+    stored = zip(*(part.stored for part in parts), strict=True)
+    return Prediction(residual, CodeStatistics(*(np.stack(column)[back] for column in stored)))
 
 
 def _interference(source, alpha):
     order = np.lexsort((alpha[:, 1], alpha[:, 0]))
     parts, channels = [], None
     for i in order:
+        alpha1, alpha2 = alpha[i]
         channels = interfering(
-            source.law, source.dictionary, source.noise_scale, *alpha[i], source.n_samples, start=channels
+            source.law, source.dictionary, source.noise_scale, alpha1, alpha2, source.n_samples, channels
         )
         parts.append(_of_channels(channels))
     return _stack(parts, order)
@@ -74,5 +90,11 @@ def _sampled(source, alpha):
         tol=CODING_TOL,
         nonnegative=source.nonnegative,
     )
-    parts = [statistics_of(source.samples, found.codes, source.dictionary) for found in path]
-    return _stack(parts, order)
+    return _stack([_of_codes(source, found.codes) for found in path], order)
+
+
+def _of_codes(source, codes):
+    refitted = refit_on_support(source.samples, codes, source.dictionary)
+    residual = np.sum(np.square(source.samples - codes @ source.dictionary), axis=1).mean()
+    stored = statistics_of(source.samples, refitted, source.dictionary)
+    return Prediction(residual, stored._replace(share=(codes != 0).mean(axis=0)))

@@ -70,7 +70,8 @@ def source_of(fit, X=None, n_samples=None, *, most_samples=MOST_SAMPLES, random_
         raise ValueError("the fit has no active atom: there is nothing to trade")
     rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
     most = check_count(most_samples, "most_samples", minimum=2)
-    law = SpikeSlab(*(np.asarray(a, np.float64) for a in (fit.usage, fit.rate)), fit.slab, fit.nonnegative)
+    usage, rate = np.asarray(fit.usage, np.float64), np.asarray(fit.rate, np.float64)
+    law = SpikeSlab(usage, rate, fit.slab, fit.nonnegative)
     if X is not None:
         X = check_matrix(X, n_features=fit.dictionary.shape[1])
         n_samples = len(X) if n_samples is None else n_samples

@@ -1,6 +1,8 @@
 r"""How many bits a dictionary and its codes take, and the two-part description length.
 
-The code that is priced, decodable as it stands. ``step`` is ``precision`` noise scales.
+What is stored is the support of PADL's codes, and on it the codes of least squares: shrinkage has chosen the support
+and would only cost accuracy in the values. The code that is priced, decodable as it stands; ``step`` is ``precision``
+noise scales:
 
 * An entry of an active atom: rounded to a multiple of ``step`` over the norm of the atom's codes, coded by the normal
   law of variance 1 / P. An error of that size costs the fit as much as one of ``step`` in a code.
@@ -11,8 +13,11 @@ The code that is priced, decodable as it stands. ``step`` is ``precision`` noise
   worth (Rissanen, Annals of Statistics 11, 1983).
 
 Rounding adds ``step^2 / 12`` for every nonzero code and, summed over samples and entries, for every entry of an atom.
+A bit saved by a wider step pays for the error until ``step^2 / 12`` is the noise variance: there the description is
+shortest.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +26,9 @@ from scipy.special import entr, ndtr
 from padl_bayes._validation import check_array, check_scalar
 
 PARAMETERS = 3
+PRECISION = math.sqrt(12)
+CHUNK = 512
+RIDGE = 1e-10
 
 
 class CodeStatistics(NamedTuple):
@@ -71,7 +79,44 @@ def statistics_of(X, codes, dictionary):
     )
 
 
-def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=1.0, nonnegative=False):
+def refit_on_support(X, codes, dictionary):
+    """Codes of least squares on the supports of others, many samples at a time.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, P)
+    codes : array_like, shape (N, K)
+    dictionary : array_like, shape (K, P)
+
+    Returns
+    -------
+    ndarray, shape (N, K)
+        In float64. Where a support's atoms depend on each other, of next to the least norm.
+    """
+    X, codes, dictionary = (np.asarray(a, np.float64) for a in (X, codes, dictionary))
+    used = codes != 0
+    count = used.sum(axis=1)
+    gram, target = dictionary @ dictionary.T, X @ dictionary.T
+    refitted = np.zeros_like(codes)
+    order = np.argsort(count, kind="stable")
+    for rows in np.split(order, range(CHUNK, len(order), CHUNK)):
+        width = count[rows[-1]]
+        if width == 0:
+            continue
+        members = np.argsort(~used[rows], axis=1, kind="stable")[:, :width]
+        real = np.arange(width) < count[rows, None]
+        both = real[:, :, None] & real[:, None, :]
+        normal = np.where(both, gram[members[:, :, None], members[:, None, :]], 0)
+        normal[:, np.arange(width), np.arange(width)] += np.where(real, RIDGE, 1)
+        aim = np.where(real, np.take_along_axis(target[rows], members, axis=1), 0)
+        found = np.linalg.solve(normal, aim[..., None])[..., 0]
+        values = np.zeros((len(rows), codes.shape[1]))
+        np.put_along_axis(values, members, np.where(real, found, 0), axis=1)
+        refitted[rows] = values
+    return refitted
+
+
+def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PRECISION, nonnegative=False):
     """Predicted bits of the code that the module describes.
 
     Parameters
@@ -80,7 +125,7 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=1.
     n_samples, n_features : int
     noise_scale : float
     precision : float
-        Step of the codes in noise scales. The root of 12 makes the description length smallest; 1 adds a twelfth of the
+        Step of the codes in noise scales. The root of 12 makes the description shortest; 1 adds only a twelfth of the
         noise variance a nonzero code.
     nonnegative : bool
         One-sided codes have no sign.
@@ -141,7 +186,7 @@ class Stored(NamedTuple):
     storage: Storage
 
 
-def quantise(codes, dictionary, noise_scale, *, precision=1.0, nonnegative=False):
+def quantise(codes, dictionary, noise_scale, *, precision=PRECISION, nonnegative=False):
     """Round codes and atoms, and count the bits that the module's code spends on just these symbols.
 
     Parameters
@@ -179,9 +224,9 @@ def quantise(codes, dictionary, noise_scale, *, precision=1.0, nonnegative=False
     missed = codes @ dictionary - decoded @ atoms
     flags = (entr(share) + entr(1 - share)).sum() / np.log(2)
     storage = Storage(
-        float(np.sum(parameters - np.log2(cells[on]).sum(axis=1))),
-        float(n_samples * flags),
-        float(n_samples * share @ value),
-        float(np.sum(missed**2) / n_samples),
+        np.sum(parameters - np.log2(cells[on]).sum(axis=1)),
+        n_samples * flags,
+        n_samples * share @ value,
+        np.sum(missed**2) / n_samples,
     )
     return Stored(np.where(codes != 0, decoded, 0), atoms, storage)
