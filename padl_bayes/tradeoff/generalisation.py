@@ -137,11 +137,16 @@ def generalisation_bound(
     alpha1 = check_scalar(alpha1, "alpha1", strict=True)
     bound = check_scalar(norm_bound, "norm_bound", strict=True)
     delta = check_scalar(delta, "delta", strict=True, maximum=1.0)
-    union = np.log(atoms if n_atoms is not None else 1) + np.log(choices) + np.log((1 if loss_sd is None else 2) / delta)
+    union = (
+        np.log(atoms if n_atoms is not None else 1)
+        + np.log(choices)
+        + np.log((1 if loss_sd is None else 2) / delta)
+    )
     problem = _Problem(active, features, samples, alpha1, bound, union, nonnegative)
-    sd = None if loss_sd is None else check_scalar(loss_sd, "loss_sd")
-    options = [_best(problem, None)] + ([] if sd is None else [_best(problem, sd)])
-    best = min(options, key=lambda found: found.gap)
+    grid = _grid(problem)
+    best = _at(problem, None, *grid)
+    if loss_sd is not None:
+        best = min(best, _at(problem, check_scalar(loss_sd, "loss_sd"), *grid), key=lambda found: found.gap)
     return best._replace(gap=min(best.gap, bound**2 / 2), trivial=bool(best.gap >= bound**2 / 2))
 
 
@@ -155,13 +160,15 @@ class _Problem(NamedTuple):
     nonnegative: bool
 
 
-def _best(problem, sd):
-    """The bound at the grid that makes it smallest; a grid may depend on all but the samples."""
+def _grid(problem):
+    """The coarseness that makes Hoeffding's bound smallest: it may depend on all but the samples."""
     found = minimize(
-        lambda logs: _at(problem, sd, *np.exp(np.minimum(logs, 0))).gap, np.log([1e-3, 1e-3 / problem.active]),
-        method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6 * problem.bound**2, "maxiter": 400},
-    )  # fmt: skip
-    return _at(problem, sd, *np.exp(np.minimum(found.x, 0)))
+        lambda logs: _at(problem, None, *np.exp(np.minimum(logs, 0))).gap,
+        np.log([1e-3, 1e-3 / problem.active]),
+        method="Nelder-Mead",
+        options={"xatol": 1e-3, "fatol": 1e-6 * problem.bound**2, "maxiter": 400},
+    )
+    return np.exp(np.minimum(found.x, 0))
 
 
 def _at(problem, sd, epsilon, eta):
@@ -169,7 +176,9 @@ def _at(problem, sd, epsilon, eta):
     most = B**2 / (2 * alpha1)
     shift = K * eta * most
     # each of the two changes is made at the other's end, so their sum bounds both together
-    change = epsilon * B**3 / (3 * np.sqrt(3) * alpha1) + 0.5 * (epsilon * most) ** 2 + B * shift + 0.5 * shift**2
+    change = (
+        epsilon * B**3 / (3 * np.sqrt(3) * alpha1) + 0.5 * (epsilon * most) ** 2 + B * shift + 0.5 * shift**2
+    )
     atom = P * np.log1p(2 / epsilon) - (0 if nonnegative else np.log(2))
     covering = K * (atom + np.log(np.ceil(1 / eta)))
     total = covering + union
