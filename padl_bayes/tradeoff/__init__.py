@@ -7,6 +7,10 @@ what training error hides, `calibrate_alpha` keeps atoms out of noise.
 from padl_bayes.calibration import Calibration as Calibration
 from padl_bayes.calibration import calibrate_alpha as calibrate_alpha
 from padl_bayes.calibration import null_excess as null_excess
+from padl_bayes.tradeoff.bands import Bands as Bands
+from padl_bayes.tradeoff.bands import Choice as Choice
+from padl_bayes.tradeoff.bands import bands as bands
+from padl_bayes.tradeoff.bands import smallest_dictionary as smallest_dictionary
 from padl_bayes.tradeoff.frontier import Frontier as Frontier
 from padl_bayes.tradeoff.frontier import Point as Point
 from padl_bayes.tradeoff.frontier import frontier as frontier

@@ -153,7 +153,7 @@ def _level(source, alpha1):
     return source.n_samples * excess_over(source.law, threshold, source.noise_scale).mean.max(axis=-1)
 
 
-def _default_grid(source):
+def default_grid(source):
     """Pairs from a quarter of the noise scale to next to no code left, and from no second weight to next to no atom."""
     low = LEAST_ALPHA1 * source.noise_scale
 
@@ -174,7 +174,8 @@ def _pairs(source, alpha1, fractions):
     )
 
 
-def _surface(source, alpha, method, precision):
+def surface(source, alpha, method, precision):
+    """`Frontier` of a source at pairs of weights (L, 2)."""
     found = predict(source, alpha, method)
     stored, n, p = found.stored, source.n_samples, source.n_features
     storage = storage_bits(
@@ -239,8 +240,8 @@ def frontier(
     if X is None and fit is not data and fit is not getattr(data, "fit_", None):
         X = data
     source = source_of(fit, X, n_samples, most_samples=most_samples, random_state=random_state)
-    alpha = _default_grid(source) if alpha is None else check_weights(alpha)
-    return _surface(source, alpha, method, precision)
+    alpha = default_grid(source) if alpha is None else check_weights(alpha)
+    return surface(source, alpha, method, precision)
 
 
 def refine(found, target="mdl"):
@@ -266,7 +267,7 @@ def refine(found, target="mdl"):
         zoom = np.linspace(low, high, ZOOM) if low == 0 else np.geomspace(low, high, ZOOM)
         least, most = _neighbours(found.alpha[:, 0], best[0])
         alpha1 = np.geomspace(least, most, ZOOM)
-        finer = _surface(
+        finer = surface(
             source, np.unique(_pairs(source, alpha1, zoom), axis=0), found.method, found.precision
         )
         found = _joined(found, finer)

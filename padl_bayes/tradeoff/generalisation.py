@@ -4,29 +4,25 @@ Given atoms D and envelopes t samples are independent, and the loss of one with 
 
 .. math:: \ell(x; D, t) = \min_{|r_k| \le t_k} \tfrac12 \|x - r D\|^2 + \alpha_1 \|r\|_1 \in [0, B^2 / 2] .
 
-Write :math:`u = \alpha_1 \|r\|_1` at the minimum: then :math:`\|x - r D\|^2 \le B^2 - 2u`.
+With :math:`u = \alpha_1 \|r\|_1` at the minimum, :math:`\|x - r D\|^2 \le B^2 - 2u`.
 
-Atoms. With other atoms within :math:`\epsilon` the same codes miss by at most :math:`\epsilon u / \alpha_1` more, so the
-loss rises by at most :math:`\epsilon (u / \alpha_1) \sqrt{B^2 - 2u} + \tfrac12 (\epsilon u / \alpha_1)^2`; the first term
-is largest at :math:`u = B^2 / 3`, the second at :math:`u = B^2 / 2`:
+* Atoms within :math:`\epsilon` of these change the loss by at most
+  :math:`\epsilon (u / \alpha_1) \sqrt{B^2 - 2u} + \tfrac12 (\epsilon u / \alpha_1)^2`, the first term largest at
+  :math:`u = B^2 / 3`, the second at :math:`u = B^2 / 2`:
+  :math:`\epsilon B^3 / (3 \sqrt 3 \alpha_1) + \epsilon^2 B^4 / (8 \alpha_1^2)`.
+* No code exceeds :math:`T = B^2 / (2 \alpha_1)`. Envelopes rounded down by at most :math:`\eta T` never lower the loss
+  and raise it by at most :math:`B K_a \eta T + \tfrac12 (K_a \eta T)^2`.
+* Unit vectors have a grid of :math:`(1 + 2 / \epsilon)^P` members (half as many for two-sided codes, whose atoms have
+  no sign), envelopes one of :math:`\lceil 1 / \eta \rceil`. Atoms are interchangeable, so which of K places are in use
+  costs nothing; that their number :math:`K_a` was found from the data costs log K, and m weights that were tried log m.
 
-.. math:: \epsilon B^3 / (3 \sqrt 3 \alpha_1) + \epsilon^2 B^4 / (8 \alpha_1^2) .
+With C the sum of the two changes and M the number of members in all, Hoeffding's inequality gives with probability
+:math:`1 - \delta`, for all dictionaries and envelopes at once,
 
-Envelopes. No code exceeds :math:`T = B^2 / (2 \alpha_1)`, so that of :math:`t_k` only min(t_k, T) matters. Rounding it down
-by at most :math:`\eta T` moves each code by no more, cuts the l1 norm, and raises the loss by at most
-:math:`B K_a \eta T + \tfrac12 (K_a \eta T)^2`; rounding down never lowers it.
+.. math:: E \ell - \frac1N \sum_n \ell_n \le 2 C + \frac{B^2}{2} \sqrt{\frac{\log (M K m / \delta)}{2 N}} .
 
-Covering. A grid of unit vectors with at most :math:`(1 + 2 / \epsilon)^P` members has one within :math:`\epsilon` of each
-atom (half as many for two-sided codes, whose atoms have no sign), one of :math:`\lceil 1 / \eta \rceil` levels lies below
-each envelope. Atoms are interchangeable, so which of K places are in use costs nothing, but their number :math:`K_a` is
-found from the data: a union over 1..K costs log K. Let log M be the sum of these logarithms, m the number of weights that
-were tried on the same data, and L the sum of the two losses above. Hoeffding's inequality gives with probability
-:math:`1 - \delta`, for every dictionary and all envelopes at once,
-
-.. math:: E \ell - \frac1N \sum_n \ell_n \le 2 L + \frac{B^2}{2} \sqrt{\frac{\log M + \log K + \log m + \log (1 / \delta)}{2 N}} .
-
-Losses that vary little are bounded more sharply by their own standard deviation (Maurer & Pontil, COLT 2009, theorem 4);
-the smaller of the two bounds is taken, at :math:`\delta / 2` each.
+Losses that vary little are bounded more sharply by their standard deviation (Maurer & Pontil, COLT 2009, theorem 4);
+the smaller of the two bounds is taken, at :math:`\delta / 2` each. `docs/theory.md` has the steps.
 """
 
 from typing import NamedTuple
@@ -76,14 +72,10 @@ def sample_losses(X, dictionary, envelope, alpha1, *, nonnegative=False):
     X = check_matrix(X, n_features=dictionary.shape[1])
     if len(dictionary) == 0:
         return 0.5 * np.sum(np.square(X, dtype=np.float64), axis=1)
-    X = X.astype(np.float64)
+    X, dictionary, envelope = (np.asarray(a, np.float64) for a in (X, dictionary, envelope))
     with precision_of(X):
-        codes = np.asarray(
-            box_lasso(
-                X, np.asarray(dictionary, np.float64), np.asarray(envelope, np.float64), float(alpha1), BOX_TOL, BOX_SWEEPS,
-                nonnegative=bool(nonnegative),
-            )[0]
-        )  # fmt: skip
+        settings = float(alpha1), BOX_TOL, BOX_SWEEPS
+        codes = np.asarray(box_lasso(X, dictionary, envelope, *settings, nonnegative=bool(nonnegative))[0])
     return 0.5 * np.sum(np.square(X - codes @ dictionary), axis=1) + alpha1 * np.abs(codes).sum(axis=1)
 
 

@@ -82,10 +82,10 @@ def source_of(fit, X=None, n_samples=None, *, most_samples=MOST_SAMPLES, random_
     n_samples = check_count(n_samples, "n_samples", minimum=2)
     most = min(most, n_samples)
     if X is not None:
-        samples = X[_some(rng, len(X), most)]
+        samples = X[some_rows(rng, len(X), most)]
     else:
         codes = (
-            _codes_of(fit, _some(rng, len(fit.codes), most), rng)
+            _codes_of(fit, some_rows(rng, len(fit.codes), most), rng)
             if fit.codes is not None
             else draw_codes(law, most, rng)
         )
@@ -100,7 +100,8 @@ def source_of(fit, X=None, n_samples=None, *, most_samples=MOST_SAMPLES, random_
     )
 
 
-def _some(rng, n, most):
+def some_rows(rng, n, most):
+    """Numbers of at most ``most`` of n rows, at random."""
     return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
