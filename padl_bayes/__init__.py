@@ -5,6 +5,7 @@ from . import datasets as datasets
 from . import distributions as distributions
 from . import inference as inference
 from . import models as models
+from . import tradeoff as tradeoff
 from .alignment import align as align
 from .alignment import match as match
 from .alignment import recovered as recovered

@@ -14,6 +14,8 @@ from .inference.map import fit_map
 from .inference.minibatch import fit_em_minibatch
 from .kernels.box_lasso import box_lasso
 from .progress import pass_progress
+from .tradeoff.fitting import fit_map_at
+from .tradeoff.frontier import is_target
 
 METHODS = ("em", "map")
 SLABS = ("bernoulli_laplace", "bernoulli_gaussian", "l1linf")
@@ -43,8 +45,10 @@ class PADL:
         Prior of the codes. "em" takes the first two; "map" is the mode of the third and ignores this.
     nonnegative : bool
         Codes of one sign only; the dictionary stays free.
-    alpha : tuple of float, optional
-        ``(alpha1, alpha2)`` of "map"; calibrated on simulated noise if not given. "em" takes none.
+    alpha : tuple, "mdl" or None
+        Weights of "map": a pair ``(alpha1, alpha2)``; calibrated on simulated noise if None; or what they are for,
+        "mdl", ``("rmse", e)``, ``("bytes", b)``, ``("nonzeros", s)`` or ``("active", k)``, see
+        `tradeoff.operating_point`: "em" is then fitted first, and "map" starts from its atoms. "em" takes none.
     max_iter : int, optional
         Budget of passes ("em") or iterations ("map"); the engine's default if not given.
     tol : float, optional
@@ -80,6 +84,8 @@ class PADL:
     status_ : str
         Why the fit stopped.
     n_features_in_ : int
+    operating_point_ : Point or None
+        "map" with a named ``alpha`` only: the weights and what was predicted of them; None where "em" found no atom.
     fit_ : EmFit or MapFit
         Everything the engine returned.
 
@@ -166,6 +172,7 @@ class PADL:
         check_choice(self.method, "method", METHODS)
         check_choice(self.slab, "slab", SLABS)
         names = getattr(X, "columns", None)
+        self.__dict__.pop("operating_point_", None)
         found = self._fit_em(X, mask) if self.method == "em" else self._fit_map(X, mask)
         self._adopt(found)
         # A fit in batches does not hold its samples.
@@ -203,16 +210,15 @@ class PADL:
             raise ValueError(
                 f"method='map' takes no batches: batch_size must be None, found {self.batch_size!r}"
             )
+        options = self._budget() | {"nonnegative": self.nonnegative, "random_state": self.random_state}
         with pass_progress(self.progress) as callback:
-            return fit_map(
-                X,
-                self.n_atoms,
-                alpha=self.alpha,
-                nonnegative=self.nonnegative,
-                random_state=self.random_state,
-                callback=callback,
-                **self._budget(),
-            )
+            options["callback"] = callback
+            if not is_target(self.alpha):
+                return fit_map(X, self.n_atoms, alpha=self.alpha, **options)
+            slab = "bernoulli_laplace" if self.slab == "l1linf" else self.slab
+            found, point = fit_map_at(X, self.n_atoms, self.alpha, slab=slab, **options)
+            self.operating_point_ = point
+            return found
 
     def _adopt(self, found):
         """Publish an engine's result under the estimator's names."""

@@ -22,3 +22,7 @@ from padl_bayes.plots.reconstruction import reconstruction_gallery as reconstruc
 from padl_bayes.plots.reliability import reliability as reliability
 from padl_bayes.plots.traces import history as history
 from padl_bayes.plots.traces import trace as trace
+from padl_bayes.plots.tradeoff import frontier as frontier
+from padl_bayes.plots.tradeoff import learning_curve as learning_curve
+from padl_bayes.plots.tradeoff import predicted_refitted as predicted_refitted
+from padl_bayes.plots.tradeoff import storage_breakdown as storage_breakdown

@@ -1,0 +1,232 @@
+r"""How many bits a dictionary and its codes take, and the two-part description length.
+
+What is stored is the support of PADL's codes, and on it the codes of least squares: shrinkage has chosen the support
+and would only cost accuracy in the values. The code that is priced, decodable as it stands; ``step`` is ``precision``
+noise scales:
+
+* An entry of an active atom: rounded to a multiple of ``step`` over the norm of the atom's codes, coded by the normal
+  law of variance 1 / P. An error of that size costs the fit as much as one of ``step`` in a code.
+* Supports: one Bernoulli sequence of N flags an atom, at its own frequency.
+* A nonzero code: its sign (not for one-sided codes) and ``q = ceil(|r| / step)``, coded by the geometric law of the
+  atom's mean, decoded in the middle of its cell: no code is rounded to zero.
+* Three numbers an atom (frequency, mean, norm) at half a log2 N bits each, what a parameter estimated from N samples is
+  worth (Rissanen, Annals of Statistics 11, 1983).
+
+Rounding adds ``step^2 / 12`` for every nonzero code and, summed over samples and entries, for every entry of an atom.
+A bit saved by a wider step pays for the error until ``step^2 / 12`` is the noise variance: there the description is
+shortest.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import entr, ndtr
+
+from padl_bayes._validation import check_array, check_scalar
+
+PARAMETERS = 3
+PRECISION = math.sqrt(12)
+CHUNK = 512
+RIDGE = 1e-10
+
+
+class CodeStatistics(NamedTuple):
+    """What storage depends on, of each atom; leading axes are pairs of weights."""
+
+    share: np.ndarray
+    """(..., K) share of samples with a nonzero code."""
+    size: np.ndarray
+    """(..., K) mean of ``|r|`` over all samples."""
+    square: np.ndarray
+    """(..., K) mean of ``r^2``."""
+    residual: np.ndarray
+    """(...,) mean of ``||x - r D||^2`` over samples."""
+
+
+class Storage(NamedTuple):
+    """Bits of a model, and what rounding adds to its error."""
+
+    dictionary: np.ndarray
+    supports: np.ndarray
+    values: np.ndarray
+    distortion: np.ndarray
+    """Mean squared error that rounding adds to a sample, summed over features."""
+
+    @property
+    def total(self):
+        """All bits."""
+        return self.dictionary + self.supports + self.values
+
+
+def statistics_of(X, codes, dictionary):
+    """`CodeStatistics` of codes that are there.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, P)
+    codes : ndarray, shape (N, K)
+    dictionary : ndarray, shape (K, P)
+
+    Returns
+    -------
+    CodeStatistics
+    """
+    codes = codes.astype(np.float64)
+    residual = np.sum(np.square(X - codes @ dictionary), axis=1).mean()
+    return CodeStatistics(
+        (codes != 0).mean(axis=0), np.abs(codes).mean(axis=0), np.square(codes).mean(axis=0), residual
+    )
+
+
+def refit_on_support(X, codes, dictionary):
+    """Codes of least squares on the supports of others, many samples at a time.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, P)
+    codes : array_like, shape (N, K)
+    dictionary : array_like, shape (K, P)
+
+    Returns
+    -------
+    ndarray, shape (N, K)
+        In float64. Where a support's atoms depend on each other, of next to the least norm.
+    """
+    X, codes, dictionary = (np.asarray(a, np.float64) for a in (X, codes, dictionary))
+    used = codes != 0
+    count = used.sum(axis=1)
+    gram, target = dictionary @ dictionary.T, X @ dictionary.T
+    refitted = np.zeros_like(codes)
+    order = np.argsort(count, kind="stable")
+    for rows in np.split(order, range(CHUNK, len(order), CHUNK)):
+        width = count[rows[-1]]
+        if width == 0:
+            continue
+        members = np.argsort(~used[rows], axis=1, kind="stable")[:, :width]
+        real = np.arange(width) < count[rows, None]
+        both = real[:, :, None] & real[:, None, :]
+        normal = np.where(both, gram[members[:, :, None], members[:, None, :]], 0)
+        normal[:, np.arange(width), np.arange(width)] += np.where(real, RIDGE, 1)
+        aim = np.where(real, np.take_along_axis(target[rows], members, axis=1), 0)
+        found = np.linalg.solve(normal, aim[..., None])[..., 0]
+        values = np.zeros((len(rows), codes.shape[1]))
+        np.put_along_axis(values, members, np.where(real, found, 0), axis=1)
+        refitted[rows] = values
+    return refitted
+
+
+def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PRECISION, nonnegative=False):
+    """Predicted bits of the code that the module describes.
+
+    Parameters
+    ----------
+    statistics : CodeStatistics
+    n_samples, n_features : int
+    noise_scale : float
+    precision : float
+        Step of the codes in noise scales. The root of 12 makes the description shortest; 1 adds only a twelfth of the
+        noise variance a nonzero code.
+    nonnegative : bool
+        One-sided codes have no sign.
+
+    Returns
+    -------
+    Storage
+    """
+    step = check_scalar(precision, "precision", strict=True) * noise_scale
+    share, size, square = statistics[:3]
+    on = share > 0
+    norm = np.sqrt(n_samples * np.where(on, square, 1))
+    entry = np.maximum(np.log2(norm / step * np.sqrt(2 * np.pi * np.e / n_features)), 0)
+    atom = n_features * entry + 0.5 * PARAMETERS * np.log2(n_samples)
+    mean = np.maximum(size / np.where(on, share, 1) / step + 0.5, 1)
+    value = geometric_bits(mean) + (0 if nonnegative else 1)
+    flags = (entr(share) + entr(1 - share)) / np.log(2)
+    return Storage(
+        np.sum(np.where(on, atom, 0), axis=-1),
+        n_samples * flags.sum(axis=-1),
+        n_samples * np.sum(share * value, axis=-1),
+        step**2 / 12 * np.sum(share + np.where(on, n_features / n_samples, 0), axis=-1),
+    )
+
+
+def geometric_bits(mean):
+    """Entropy in bits of the geometric law on 1, 2, ... of this mean."""
+    rest = mean - 1
+    return mean * np.log2(mean) - np.where(rest > 0, rest * np.log2(np.where(rest > 0, rest, 1)), 0)
+
+
+def description_length(storage, residual, n_samples, n_features):
+    """Bits of the model plus those of the rounded model's residual under a normal law of the residual's variance.
+
+    Parameters
+    ----------
+    storage : Storage
+    residual : array_like
+        Mean of ``||x - r D||^2`` over samples, before rounding.
+    n_samples, n_features : int
+
+    Returns
+    -------
+    ndarray
+        Less what depends on the resolution of the data only; it may be negative.
+    """
+    variance = (np.asarray(residual) + storage.distortion) / n_features
+    return storage.total + 0.5 * n_samples * n_features * np.log2(2 * np.pi * np.e * variance)
+
+
+class Stored(NamedTuple):
+    """Codes and atoms after rounding, with the bits that the code spends on them."""
+
+    codes: np.ndarray
+    """(N, K)"""
+    dictionary: np.ndarray
+    """(K, P), rows not quite of unit norm."""
+    storage: Storage
+
+
+def quantise(codes, dictionary, noise_scale, *, precision=PRECISION, nonnegative=False):
+    """Round codes and atoms, and count the bits that the module's code spends on just these symbols.
+
+    Parameters
+    ----------
+    codes : array_like, shape (N, K)
+    dictionary : array_like, shape (K, P)
+    noise_scale, precision : float
+    nonnegative : bool
+
+    Returns
+    -------
+    Stored
+        ``storage.distortion`` is the mean of ``||r D - decoded||^2``.
+    """
+    codes, dictionary = (
+        check_array(codes, "codes", ("N", "K")),
+        check_array(dictionary, "dictionary", ("K", "P")),
+    )
+    step = check_scalar(precision, "precision", strict=True) * check_scalar(
+        noise_scale, "noise_scale", strict=True
+    )
+    n_samples, n_features = len(codes), dictionary.shape[1]
+    share = (codes != 0).mean(axis=0)
+    on = share > 0
+    norm = np.where(on, np.linalg.norm(codes.astype(np.float64), axis=0), 1)[:, None]
+    entries = np.round(dictionary * norm / step)
+    spread = norm / step / np.sqrt(n_features)
+    cells = ndtr((entries + 0.5) / spread) - ndtr((entries - 0.5) / spread)
+    levels = np.ceil(np.abs(codes) / step)
+    mean = np.maximum(levels.sum(axis=0) / np.maximum(np.sum(codes != 0, axis=0), 1), 1)
+    value = geometric_bits(mean) + (0 if nonnegative else 1)
+    decoded = np.sign(codes) * (levels - 0.5) * step
+    atoms = entries * step / norm
+    parameters = 0.5 * PARAMETERS * np.log2(n_samples)
+    missed = codes @ dictionary - decoded @ atoms
+    flags = (entr(share) + entr(1 - share)).sum() / np.log(2)
+    storage = Storage(
+        np.sum(parameters - np.log2(cells[on]).sum(axis=1)),
+        n_samples * flags,
+        n_samples * share @ value,
+        np.sum(missed**2) / n_samples,
+    )
+    return Stored(np.where(codes != 0, decoded, 0), atoms, storage)

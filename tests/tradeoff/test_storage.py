@@ -1,0 +1,121 @@
+"""The price of a model against the lengths of the code words that it is made of."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from padl_bayes.tradeoff.storage import (
+    PARAMETERS,
+    description_length,
+    geometric_bits,
+    quantise,
+    refit_on_support,
+    statistics_of,
+    storage_bits,
+)
+from tests.made_fits import unit_atoms
+
+
+def some_model(seed=0, n=3000, nonnegative=False):
+    rng = np.random.default_rng(seed)
+    D = unit_atoms(rng, 5, 12)
+    codes = rng.laplace(size=(n, 5)) * (rng.random((n, 5)) < [0.1, 0.3, 0.9, 0.02, 0.0])
+    codes = np.abs(codes) if nonnegative else codes
+    return codes, D, codes @ D + 0.1 * rng.standard_normal((n, 12))
+
+
+@pytest.mark.parametrize("mean", [1.0, 1.2, 7.5])
+def test_geometric_bits_are_an_entropy(mean):
+    p = (1 / mean) * (1 - 1 / mean) ** np.arange(4000)
+    p = p[p > 0]
+    assert geometric_bits(np.array(mean)) == pytest.approx(-np.sum(p * np.log2(p)), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_bits_are_the_lengths_of_the_words(nonnegative):
+    codes, D, _ = some_model(n=300, nonnegative=nonnegative)
+    step = 0.07
+    stored = quantise(codes, D, 0.035, precision=2.0, nonnegative=nonnegative)
+    dictionary = supports = values = 0.0
+    for k in range(4):
+        column = codes[:, k]
+        n_used, scale = np.count_nonzero(column), np.linalg.norm(column)
+        share = n_used / 300
+        supports -= sum(math.log2(share if value else 1 - share) for value in column)
+        levels = [math.ceil(abs(value) / step) for value in column if value]
+        stop = n_used / sum(levels)
+        values -= sum(math.log2(stop) + (q - 1) * math.log2(1 - stop) for q in levels)
+        values += 0 if nonnegative else n_used
+        width = step / scale
+        for entry in D[k]:
+            cell = round(entry / width) * width
+            edges = norm.cdf([cell - width / 2, cell + width / 2], scale=12**-0.5)
+            dictionary -= math.log2(edges[1] - edges[0])
+        dictionary += PARAMETERS / 2 * math.log2(300)
+    assert stored.storage.dictionary == pytest.approx(dictionary, rel=1e-9)
+    assert stored.storage.supports == pytest.approx(supports, rel=1e-9)
+    assert stored.storage.values == pytest.approx(values, rel=1e-9)
+    assert np.abs(stored.codes - codes).max() <= step / 2 + 1e-12
+    np.testing.assert_array_equal(np.sign(stored.codes), np.sign(codes))
+    missed = codes @ D - stored.codes @ stored.dictionary
+    assert stored.storage.distortion == pytest.approx(np.sum(missed**2) / 300, rel=1e-9)
+
+
+@pytest.mark.parametrize("precision", [1.0, 12**0.5])
+def test_bits_and_distortion_predicted_from_moments(precision, figure):
+    codes, D, X = some_model()
+    predicted = storage_bits(statistics_of(X, codes, D), 3000, 12, 0.1, precision=precision)
+    actual = quantise(codes, D, 0.1, precision=precision).storage
+    # 60 entries of a dictionary whose law is the normal one only on average: sd of 1 bit each, of about 9.
+    assert predicted.dictionary == pytest.approx(actual.dictionary, rel=0.05)
+    assert predicted.supports == pytest.approx(actual.supports, rel=1e-12)
+    # rounding errors are uniform up to the slope of the density over a step: at most a third here
+    assert figure("values", abs(predicted.values / actual.values - 1)) < 0.01
+    assert figure("distortion", abs(predicted.distortion / actual.distortion - 1)) < 0.06
+
+
+def test_a_wider_step_pays_until_its_error_is_the_noise():
+    codes, D, X = some_model(n=20000)
+    found = statistics_of(X, codes, D)
+
+    def length(precision):
+        return description_length(
+            storage_bits(found, 20000, 12, 0.1, precision=precision), found.residual, 20000, 12
+        )
+
+    steps = np.linspace(1.5, 6, 46)
+    best = steps[np.argmin([length(step) for step in steps])]
+    # log2 of the residual is concave: where many codes share few features the best step is a little wider
+    assert best == pytest.approx(12**0.5, rel=0.15)
+
+
+def test_description_length_written_out():
+    codes, D, X = some_model()
+    found = statistics_of(X, codes, D)
+    storage = storage_bits(found, 3000, 12, 0.1)
+    variance = np.mean((X - codes @ D) ** 2) + storage.distortion / 12
+    nats = 0.5 * 36000 * (np.log(2 * np.pi * variance) + 1)
+    wanted = storage.dictionary + storage.supports + storage.values + nats / np.log(2)
+    assert description_length(storage, found.residual, 3000, 12) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_refitting_is_least_squares_on_the_support():
+    rng = np.random.default_rng(4)
+    codes, D, X = some_model(n=700)
+    codes[0] = 0
+    refitted = refit_on_support(X, codes, D)
+    for n in [0, *rng.choice(700, 40, replace=False)]:
+        used = np.flatnonzero(codes[n])
+        wanted = np.zeros(5)
+        wanted[used] = np.linalg.lstsq(D[used].T, X[n], rcond=None)[0]
+        np.testing.assert_allclose(refitted[n], wanted, atol=1e-8)
+
+
+def test_atoms_that_are_off_cost_nothing():
+    codes, D, X = some_model(n=100)
+    empty = storage_bits(statistics_of(X, 0 * codes, D), 100, 12, 0.1)
+    assert empty.total == 0
+    assert empty.distortion == 0
+    assert quantise(0 * codes, D, 0.1).storage.total == 0
