@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from ..kernels.code_sweep import Tile, sweep_tile
 from ..kernels.slabs import SLABS
 from ..kernels.uniforms import uniform_open
+from .devices import mesh_of, over_samples
 from .variational import precision_ceiling, residuals, slack_of
 
 SWEEPS = 20
@@ -24,20 +25,23 @@ MOST_CHUNKS = 10
 TOLERANCE = 1e-3
 
 
-def _draw_codes(slab, problem, state, residual, key):
+def _draw_codes(slab, mesh, problem, state, residual, key):
     """One sweep of draws: codes, residual, its energy and the energy of each atom's codes (K,)."""
     keys = jax.random.split(key, len(problem.x))
 
-    def one(inputs):
+    def one(atoms, precision, inputs):
         residual, codes, valid, observed, key = inputs
         uniforms = uniform_open(key, (len(codes), 3, len(valid)), residual.dtype)
         tile = Tile(valid, observed, None, uniforms)
-        done = sweep_tile(SLABS[slab], residual, codes, state.atoms, state.precision, tile)
-        seen = 1 if observed is None else state.atoms.dictionary**2 @ observed
+        done = sweep_tile(SLABS[slab], residual, codes, atoms, precision, tile)
+        seen = 1 if observed is None else atoms.dictionary**2 @ observed
         return done.codes, done.residual, jnp.sum(done.residual**2), jnp.sum(seen * done.codes**2, axis=1)
 
+    def each(split, whole):
+        return jax.lax.map(partial(one, *whole), split)
+
     inputs = (residual, state.codes, problem.valid, problem.observed, keys)
-    codes, residual, missed, energy = jax.lax.map(one, inputs)
+    codes, residual, missed, energy = over_samples(mesh, each)(inputs, (state.atoms, state.precision))
     return codes, residual, jnp.sum(missed), jnp.sum(energy, axis=0)
 
 
@@ -46,21 +50,21 @@ def _weight(problem):
     return problem.n_samples / jnp.sum(problem.valid)
 
 
-@partial(jax.jit, static_argnums=0)
-def _run_sweeps(slab, problem, state, key, cap):
+@partial(jax.jit, static_argnums=(0, 1))
+def _run_sweeps(slab, mesh, problem, state, key, cap):
     """`SWEEPS` sweeps of draws, each followed by the M-step of the noise; their mean noise variance comes too."""
     n_features = problem.x.shape[1]
     weight = _weight(problem)
 
     def sweep(carry, key):
         state, residual = carry
-        codes, residual, missed, energy = _draw_codes(slab, problem, state, residual, key)
+        codes, residual, missed, energy = _draw_codes(slab, mesh, problem, state, residual, key)
         energy *= weight
         spread = energy / (state.precision * energy + slack_of(n_features))
         variance = (weight * missed + (n_features - 1) * jnp.sum(spread)) / problem.n_observed
         return (state._replace(codes=codes, precision=jnp.minimum(1 / variance, cap)), residual), variance
 
-    start: Any = (state, residuals(problem, state))
+    start: Any = (state, residuals(problem, state, mesh))
     (state, _), variance = jax.lax.scan(sweep, start, jax.random.split(key, SWEEPS))
     return state, jnp.mean(variance)
 
@@ -91,10 +95,11 @@ def noise_scale_of(slab, problem, state, key):
     cap = jnp.asarray(ceiling, state.codes.dtype)
     tolerance = max(TOLERANCE, 0.25 / math.sqrt(2 * float(problem.n_observed / _weight(problem))))
     warmup, *keys = jax.random.split(key, MOST_CHUNKS + 1)
-    state, _ = _run_sweeps(slab, problem, state, warmup, cap)
+    run = partial(_run_sweeps, slab, mesh_of(problem.x), problem)
+    state, _ = run(state, warmup, cap)
     before = 0.0
     for one in keys:
-        state, variance = _run_sweeps(slab, problem, state, one, cap)
+        state, variance = run(state, one, cap)
         scale = math.sqrt(variance)
         if abs(scale - before) < tolerance * scale:
             scale = (scale + before) / 2
