@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import mesh_over, over_processes, spread_own
 from .._validation import as_real_array, check_matrix
-from .devices import mesh_over, over_processes, spread_own
 from .variational import TILE, Problem, rate_scale_of, tile_rows
 
 PIECE = 65536

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import gathered, mesh_of, mesh_over, zeros
 from .._precision import precision_of
 from .._validation import check_choice, check_count, check_scalar, check_training_data
 from ..kernels.code_sweep import Atoms
 from ..kernels.slabs import SLABS
 from . import moves
-from .devices import gathered, mesh_of, mesh_over, zeros
 from .noise import noise_scale_of
 from .recoding import TRANSFORM_SWEEPS, Coded, recode_all
 from .results import EmFit

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .devices import each_process, joined, mesh_of, own, spread_own
+from .._devices import each_process, joined, mesh_of, own, spread_own
 from .recoding import COOLING_STEPS, SETTLING_SWEEPS, recode, recode_all
 from .variational import (
     atom_cost,

@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._devices import mesh_of, over_samples
 from ..kernels.code_sweep import Tile, sweep_tile
 from ..kernels.slabs import SLABS
 from ..kernels.uniforms import uniform_open
-from .devices import mesh_of, over_samples
 from .variational import precision_ceiling, residuals, slack_of
 
 SWEEPS = 20

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .._devices import mesh_of, over_samples
 from ..kernels import sweep_tile, sweep_tiles
 from ..kernels.code_sweep import Tile, residual_of
 from ..kernels.slabs import SLABS
-from .devices import mesh_of, over_samples
 
 COOLING_STEPS = 12
 SETTLING_SWEEPS = 3

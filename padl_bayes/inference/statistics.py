@@ -1,7 +1,7 @@
 """Sufficient statistics of a batch of samples, and the M-step from their means.
 
 All that a batch leaves behind is K-sized: on several devices each goes through samples of its own, and only these sums
-meet (`padl_bayes.inference.devices`).
+meet (`padl_bayes._devices`).
 """
 
 import math
@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import mesh_of
 from ..kernels.code_sweep import Atoms, AtomSums
 from ..kernels.slabs import SLABS
-from .devices import mesh_of
 from .dictionary import update_dictionary
 from .recoding import code_afresh
 from .variational import State, log_prior, precision_ceiling

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import gathered, over_samples, spread
 from ..distributions.sphere import log_uniform_density
 from ..kernels import sweep_tiles
 from ..kernels.code_sweep import BLOCK, Atoms, AtomSums, Tile, residual_of
 from ..kernels.slabs import SLABS
-from .devices import gathered, over_samples, spread
 from .dictionary import update_dictionary, update_dictionary_masked
 
 TILE = 512

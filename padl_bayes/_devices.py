@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .._validation import check_count
+from ._validation import check_count
 
 SAMPLES = "samples"
 
