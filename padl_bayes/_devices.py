@@ -95,6 +95,7 @@ def spread(mesh, array, axis=0):
     if mesh is None:
         return jnp.asarray(array)
     array = np.asarray(array)
+    array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
     shape = list(array.shape)
     shape[axis] = padded_size(mesh, shape[axis])
     size = shape[axis] // mesh.size
@@ -129,13 +130,16 @@ def over_samples(mesh, function):
     return jax.shard_map(function, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False)
 
 
-def own(array, axis=0):
-    """What this process has of an array, NumPy."""
-    shards = getattr(array, "addressable_shards", ())
-    if len(shards) < 2 or array.is_fully_replicated:
-        return np.asarray(shards[0].data if shards else array)
-    shards = sorted(shards, key=lambda shard: shard.index[axis].start or 0)
-    return np.concatenate([np.asarray(shard.data) for shard in shards], axis=axis)
+def own(array, axis=0, size=None):
+    """What this process has of an array, NumPy: of its first ``size`` rows, or of all, along an axis."""
+    whole = slice(size)
+    if not isinstance(array, jax.Array) or array.is_fully_replicated:
+        return np.asarray(array)[(slice(None),) * axis + (whole,)]
+    parts = []
+    for shard in sorted(array.addressable_shards, key=lambda shard: shard.index[axis].start or 0):
+        left = None if size is None else max(size - (shard.index[axis].start or 0), 0)
+        parts.append(np.asarray(shard.data)[(slice(None),) * axis + (slice(left),)])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
 
 
 def gathered(array):

@@ -110,7 +110,7 @@ def total(*terms):
 def uniforms_of(rules, n_samples, n_atoms):
     """Shapes of the uniform numbers that `birth_death` takes."""
     shapes = {"birth": (), "accept": (), "place": (n_atoms,)}
-    return shapes | uniforms_towards(n_samples) | {"flip": (rules.n_flip,), "codes": (rules.n_codes,)}
+    return shapes | uniforms_towards(n_samples) | {"flip": (rules.n_flip,)} | rules.for_codes
 
 
 def birth_death(uniforms, turns, spare, rules, proposal, two_sided, residual, z):
@@ -160,7 +160,7 @@ def birth_death(uniforms, turns, spare, rules, proposal, two_sided, residual, z)
     )
     accepted = wanted[k] & (jnp.log(uniforms["accept"]) < jnp.where(birth, log_ratio, -log_ratio))
 
-    codes, born = rules.draw_codes(uniforms["codes"], linear, tau, atom, shared)
+    codes, born = rules.draw_codes(uniforms, linear, tau, atom, shared)
     new = {name: jnp.where(birth, born[name], spare[name]) for name in old}
     codes = jnp.where(birth, codes, 0)
     change = jnp.where(accepted, codes_before, 0), -jnp.where(accepted, codes, 0)
