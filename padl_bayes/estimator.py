@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import posterior
+from ._devices import gathered, mesh_over, spread
 from ._precision import precision_of
 from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
 from .inference.em import code_em, fit_em
@@ -52,6 +53,9 @@ class PADL:
     batch_size : int, optional
         "em" only: read the samples in batches of so many (`inference.fit_em_minibatch`). ``X`` may then be
         memory-mapped, the name of a ``.npy`` file or an iterable of chunks.
+    devices : "all", int or sequence of Device, optional
+        Samples are divided over these devices (a number: the first ones), by `fit`, `transform` and Gibbs. Under
+        `jax.distributed` every process makes the same calls, with devices of all. The engines' default if not given.
     random_state : int
         Seed. A fit is a function of the data and the seed.
     progress : bool
@@ -102,6 +106,7 @@ class PADL:
         max_iter=None,
         tol=None,
         batch_size=None,
+        devices=None,
         random_state=0,
         progress=False,
     ):
@@ -113,6 +118,7 @@ class PADL:
         self.max_iter = max_iter
         self.tol = tol
         self.batch_size = batch_size
+        self.devices = devices
         self.random_state = random_state
         self.progress = progress
 
@@ -189,7 +195,7 @@ class PADL:
             raise ValueError(f"method='em' estimates all weights: alpha must be None, found {self.alpha!r}")
         options = self._budget() | {"slab": self.slab, "nonnegative": self.nonnegative}
         with pass_progress(self.progress) as callback:
-            options |= {"random_state": self.random_state, "callback": callback}
+            options |= {"random_state": self.random_state, "callback": callback, "devices": self.devices}
             if self.batch_size is None:
                 return fit_em(X, self.n_atoms, mask=mask, **options)
             if mask is not None:
@@ -210,6 +216,7 @@ class PADL:
                 alpha=self.alpha,
                 nonnegative=self.nonnegative,
                 random_state=self.random_state,
+                devices=self.devices,
                 callback=callback,
                 **self._budget(),
             )
@@ -271,7 +278,7 @@ class PADL:
         X, mask = self._check_samples(X, mask)
         check_choice(rule, "rule", ("sparse", "mean"))
         if hasattr(self.fit_, "elbo"):
-            coded = code_em(X, self.fit_, mask=mask)
+            coded = code_em(X, self.fit_, mask=mask, devices=self.devices)
             if rule == "mean":
                 return coded.codes
             used = coded.probability >= 0.5
@@ -285,18 +292,16 @@ class PADL:
             return np.zeros((len(X), 0), X.dtype)
         envelope = np.abs(self.fit_.codes).max(axis=0)
         with precision_of(X):
-            alpha1 = jnp.asarray(self.fit_.alpha[0], X.dtype)
-            codes, count = box_lasso(
-                jnp.asarray(X), jnp.asarray(self.components_), jnp.asarray(envelope), alpha1, BOX_TOL, BOX_SWEEPS,
-                nonnegative=bool(self.nonnegative),
-            )  # fmt: skip
+            given = spread(mesh_over(self.devices), X), jnp.asarray(self.components_), jnp.asarray(envelope)
+            alpha1, nonnegative = jnp.asarray(self.fit_.alpha[0], X.dtype), bool(self.nonnegative)
+            codes, count = box_lasso(*given, alpha1, BOX_TOL, BOX_SWEEPS, nonnegative=nonnegative)
         if int(count) >= BOX_SWEEPS:
             warnings.warn(
                 f"PADL.transform: codes still moved after {BOX_SWEEPS} sweeps",
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return np.asarray(codes)
+        return gathered(codes)[: len(X)]
 
     def fit_transform(self, X, y=None):
         """`fit` and then `transform` the same samples."""
@@ -319,7 +324,8 @@ class PADL:
         """
         X, mask = self._check_samples(X, mask)
         if hasattr(self.fit_, "elbo"):
-            return float(np.mean(code_em(X, self.fit_, mask=mask).bound, dtype=np.float64))
+            coded = code_em(X, self.fit_, mask=mask, devices=self.devices)
+            return float(np.mean(coded.bound, dtype=np.float64))
         residual = (X - self._code_in_envelope(X) @ self.components_).astype(np.float64)
         variance = self.noise_scale_**2
         return float(np.mean(-0.5 * np.sum(residual**2 / variance + np.log(2 * np.pi * variance), axis=1)))
@@ -386,6 +392,7 @@ class PADL:
             num_samples=check_count(num_samples, "num_samples"),
             num_chains=check_count(num_chains, "num_chains"),
             keep_codes=keep_codes,
+            devices=self.devices,
             log_likelihood=bool(log_likelihood),
             random_state=self.random_state if random_state is None else random_state,
             progress=self.progress,

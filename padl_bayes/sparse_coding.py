@@ -386,16 +386,9 @@ def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
                 continue
             problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
             found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
-            codes = found.codes
-            results.append(
-                SparseCode(
-                    np.array(gathered(codes.T)[: len(X)]),
-                    found.objective,
-                    found.gap,
-                    found.n_sweeps,
-                    _describe(found, tol),
-                )
-            )
+            codes, status = found.codes, _describe(found, tol)
+            rows = np.array(gathered(codes.T)[: len(X)])
+            results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
     return results
 
 
