@@ -1,4 +1,4 @@
-"""MAP, sparse coding and Gibbs, whose rows of codes go over all samples, on several devices and in several processes."""
+"""MAP, sparse coding and Gibbs, whose rows of codes go over all samples, on several devices and in processes."""
 
 import pytest
 

@@ -75,7 +75,9 @@ def pull_towards(uniforms, proposal, residual, two_sided):
     concentration = choice_of(uniforms["concentration"], jnp.asarray(proposal.concentrations, residual.dtype))
     sign = jnp.where((uniforms["sign"] < 0.5) & two_sided, -1, 1).astype(residual.dtype)
     vague = uniforms["vague"] < UNIFORM_SHARE
-    return jnp.where(vague, 0, sign * concentration) * _unit(residual[sample][None])[0]
+    # Of samples on several devices: one is looked up, where JAX would gather all to take a slice.
+    chosen = jnp.take(residual, sample[None], axis=0, mode="clip")
+    return jnp.where(vague, 0, sign * concentration) * _unit(chosen)[0]
 
 
 def log_density_of(direction, proposal, residual, two_sided):
