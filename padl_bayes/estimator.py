@@ -3,24 +3,20 @@
 import inspect
 import warnings
 
-import jax.numpy as jnp
 import numpy as np
 
 from . import posterior
-from ._precision import precision_of
 from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
 from .inference.em import code_em, fit_em
+from .inference.envelope import MOST_SWEEPS, codes_in_envelope
 from .inference.map import fit_map
 from .inference.minibatch import fit_em_minibatch
-from .kernels.box_lasso import box_lasso
 from .progress import pass_progress
 from .tradeoff.fitting import fit_map_at
 from .tradeoff.frontier import is_target
 
 METHODS = ("em", "map")
 SLABS = ("bernoulli_laplace", "bernoulli_gaussian", "l1linf")
-BOX_TOL = 1e-6
-BOX_SWEEPS = 10_000
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -56,6 +52,9 @@ class PADL:
     batch_size : int, optional
         "em" only: read the samples in batches of so many (`inference.fit_em_minibatch`). ``X`` may then be
         memory-mapped, the name of a ``.npy`` file or an iterable of chunks.
+    devices : "all", int or sequence of Device, optional
+        Samples are divided over these devices (a number: the first ones), by `fit`, `transform` and Gibbs. Under
+        `jax.distributed` every process makes the same calls, with devices of all. The engines' default if not given.
     random_state : int
         Seed. A fit is a function of the data and the seed.
     progress : bool
@@ -108,6 +107,7 @@ class PADL:
         max_iter=None,
         tol=None,
         batch_size=None,
+        devices=None,
         random_state=0,
         progress=False,
     ):
@@ -119,6 +119,7 @@ class PADL:
         self.max_iter = max_iter
         self.tol = tol
         self.batch_size = batch_size
+        self.devices = devices
         self.random_state = random_state
         self.progress = progress
 
@@ -196,7 +197,7 @@ class PADL:
             raise ValueError(f"method='em' estimates all weights: alpha must be None, found {self.alpha!r}")
         options = self._budget() | {"slab": self.slab, "nonnegative": self.nonnegative}
         with pass_progress(self.progress) as callback:
-            options |= {"random_state": self.random_state, "callback": callback}
+            options |= {"random_state": self.random_state, "callback": callback, "devices": self.devices}
             if self.batch_size is None:
                 return fit_em(X, self.n_atoms, mask=mask, **options)
             if mask is not None:
@@ -214,9 +215,10 @@ class PADL:
         with pass_progress(self.progress) as callback:
             options["callback"] = callback
             if not is_target(self.alpha):
-                return fit_map(X, self.n_atoms, alpha=self.alpha, **options)
+                return fit_map(X, self.n_atoms, alpha=self.alpha, devices=self.devices, **options)
             slab = "bernoulli_laplace" if self.slab == "l1linf" else self.slab
-            found, point = fit_map_at(X, self.n_atoms, self.alpha, slab=slab, **options)
+            options |= {"slab": slab, "devices": self.devices}
+            found, point = fit_map_at(X, self.n_atoms, self.alpha, **options)
             self.operating_point_ = point
             return found
 
@@ -277,7 +279,7 @@ class PADL:
         X, mask = self._check_samples(X, mask)
         check_choice(rule, "rule", ("sparse", "mean"))
         if hasattr(self.fit_, "elbo"):
-            coded = code_em(X, self.fit_, mask=mask)
+            coded = code_em(X, self.fit_, mask=mask, devices=self.devices)
             if rule == "mean":
                 return coded.codes
             used = coded.probability >= 0.5
@@ -287,22 +289,13 @@ class PADL:
         return self._code_in_envelope(X)
 
     def _code_in_envelope(self, X):
-        if not self.n_active_:
-            return np.zeros((len(X), 0), X.dtype)
-        envelope = np.abs(self.fit_.codes).max(axis=0)
-        with precision_of(X):
-            alpha1 = jnp.asarray(self.fit_.alpha[0], X.dtype)
-            codes, count = box_lasso(
-                jnp.asarray(X), jnp.asarray(self.components_), jnp.asarray(envelope), alpha1, BOX_TOL, BOX_SWEEPS,
-                nonnegative=bool(self.nonnegative),
-            )  # fmt: skip
-        if int(count) >= BOX_SWEEPS:
-            warnings.warn(
-                f"PADL.transform: codes still moved after {BOX_SWEEPS} sweeps",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        return np.asarray(codes)
+        fit, options = self.fit_, {"nonnegative": self.nonnegative, "devices": self.devices}
+        envelope = np.abs(fit.codes).max(axis=0)
+        codes, converged = codes_in_envelope(X, self.components_, envelope, fit.alpha[0], **options)
+        if not converged:
+            message = f"PADL.transform: codes still moved after {MOST_SWEEPS} sweeps"
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        return codes
 
     def fit_transform(self, X, y=None):
         """`fit` and then `transform` the same samples."""
@@ -325,7 +318,8 @@ class PADL:
         """
         X, mask = self._check_samples(X, mask)
         if hasattr(self.fit_, "elbo"):
-            return float(np.mean(code_em(X, self.fit_, mask=mask).bound, dtype=np.float64))
+            coded = code_em(X, self.fit_, mask=mask, devices=self.devices)
+            return float(np.mean(coded.bound, dtype=np.float64))
         residual = (X - self._code_in_envelope(X) @ self.components_).astype(np.float64)
         variance = self.noise_scale_**2
         return float(np.mean(-0.5 * np.sum(residual**2 / variance + np.log(2 * np.pi * variance), axis=1)))
@@ -392,6 +386,7 @@ class PADL:
             num_samples=check_count(num_samples, "num_samples"),
             num_chains=check_count(num_chains, "num_chains"),
             keep_codes=keep_codes,
+            devices=self.devices,
             log_likelihood=bool(log_likelihood),
             random_state=self.random_state if random_state is None else random_state,
             progress=self.progress,

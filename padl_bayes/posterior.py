@@ -1,6 +1,6 @@
 """A posterior for a fitted estimator: which engine draws it, what it starts from, and its ArviZ data."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Request(NamedTuple):
     """What was asked for, checked.
 
     ``fit`` orders the labels, and is where engines start unless Gibbs is to start ``scattered``; ``n_atoms`` bounds the
-    number of atoms that Gibbs switches on.
+    number of atoms that Gibbs switches on, and ``devices`` are those that it spreads samples over.
     """
 
     X: np.ndarray
@@ -42,6 +42,7 @@ class Request(NamedTuple):
     num_samples: int
     num_chains: int
     keep_codes: str
+    devices: Any
     log_likelihood: bool
     random_state: int
     progress: bool
@@ -110,6 +111,7 @@ def _gibbs(request):
         num_samples=request.num_samples,
         num_chains=request.num_chains,
         keep_codes=request.keep_codes,
+        devices=request.devices,
         random_state=request.random_state,
         progress=request.progress,
         reference=request.fit.dictionary,

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from padl_bayes._devices import gathered, mesh_of, mesh_over, padded_size, spread, zeros
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_array, check_count, check_dictionary, check_matrix, check_scalar
 from padl_bayes.kernels.dual_bound import dual_bound
-from padl_bayes.kernels.row_descent import LEAST_MOMENTUM, descend, dual_point_of
+from padl_bayes.kernels.row_descent import DIVISIBLE, FASTEST, LEAST_MOMENTUM, descend, dual_point_of
 from padl_bayes.kernels.row_sweep import BLOCK, matmul, pad_rows, penalty
 from padl_bayes.objective import relative_gap
 
@@ -137,12 +138,14 @@ def _choose(levels, used, alpha2):
 
 def _solve(problem, codes, tol, max_sweeps, energy):
     n_atoms = problem.dictionary.shape[0]
+    kernels = FASTEST if mesh_of(problem.X) is None else DIVISIBLE
     used = np.flatnonzero(np.asarray(jnp.any(codes != 0, axis=1)))
     working = _gather(problem, WorkingSet(np.arange(n_atoms), codes), used)
     atoms = _atoms_of(problem, working)
     if len(used) > 0 and tol > 0:
         rows = _rows_of(problem, working, atoms)
-        F = dual_point_of(problem.X, rows, working.codes, nonnegative=problem.nonnegative)
+        options = {"nonnegative": problem.nonnegative, "kernels": kernels}
+        F = dual_point_of(problem.X, rows, working.codes, **options)
     else:
         F = _residual(problem.X, atoms, working.codes)
     best, n_sweeps, stalled, strength = -np.inf, 0, False, LEAST_MOMENTUM
@@ -166,7 +169,7 @@ def _solve(problem, codes, tol, max_sweeps, energy):
         target = max(0.5 * tol, 0.1 * gap) * energy
         improved, F, strength, done, stuck = descend(
             problem.X, rows, working.codes, strength, target, min(max_sweeps - n_sweeps, MOST_SWEEPS),
-            **problem.options,
+            kernels=kernels, **problem.options,
         )  # fmt: skip
         working = working._replace(codes=improved)
         n_sweeps, stalled = n_sweeps + int(done), bool(stuck)
@@ -245,7 +248,16 @@ def _least_squares(X, dictionary):
 
 
 def sparse_code(
-    X, dictionary, alpha1, alpha2, *, tol=1e-6, max_iter=10_000, codes_init=None, nonnegative=False
+    X,
+    dictionary,
+    alpha1,
+    alpha2,
+    *,
+    tol=1e-6,
+    max_iter=10_000,
+    codes_init=None,
+    nonnegative=False,
+    devices=None,
 ):
     """Sparse codes of ``X`` for a fixed dictionary, with a certificate.
 
@@ -268,6 +280,10 @@ def sparse_code(
         A warm start.
     nonnegative : bool
         Restrict the codes to be nonnegative.
+    devices : "all", int or sequence of Device, optional
+        Samples are divided over them (a number: the first ones), and plain JAX codes them, to the same tolerance as the
+        C++ kernels; codes do not depend on how many there are, but for rounding. Under `jax.distributed` every process
+        makes the same call, with devices of all. JAX's default device if not given.
 
     Returns
     -------
@@ -293,11 +309,11 @@ def sparse_code(
         if nonnegative:
             codes_init = np.maximum(codes_init, 0)
         codes_init = codes_init.T
-    (found,) = _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative)
+    (found,) = _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative, devices)
     return found
 
 
-def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonnegative=False):
+def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonnegative=False, devices=None):
     """`sparse_code` for several pairs of weights, each started from the codes of the pair before.
 
     Parameters
@@ -306,7 +322,7 @@ def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonneg
     dictionary : array_like, shape (K, P)
     alphas : array_like, shape (L, 2)
         Pairs ``(alpha1, alpha2)``, taken in their order: from large to small is fastest.
-    tol, max_iter, nonnegative
+    tol, max_iter, nonnegative, devices
         As in `sparse_code`, for each pair.
 
     Returns
@@ -334,7 +350,7 @@ def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonneg
         for i, (a, b) in enumerate(alphas)
     ]
     X, dictionary = _check_data(X, dictionary)
-    return _follow(X, dictionary, pairs, None, tol, max_iter, nonnegative)
+    return _follow(X, dictionary, pairs, None, tol, max_iter, nonnegative, devices)
 
 
 def _check_data(X, dictionary):
@@ -342,17 +358,25 @@ def _check_data(X, dictionary):
     return check_matrix(X, n_features=dictionary.shape[1]), dictionary
 
 
-def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative):
+def problem_of(X, dictionary, codes, alpha, nonnegative, mesh):
+    """`Problem` of NumPy arrays and the codes (K, N) to start from, zero if None, over the devices of a mesh."""
+    dtype = np.result_type(X, dictionary)
+    shape = (len(dictionary), padded_size(mesh, len(X)))
+    codes = zeros(mesh, shape, dtype, axis=1) if codes is None else spread(mesh, codes, axis=1)
+    X = spread(mesh, X.T.astype(dtype, copy=False), axis=1)
+    return Problem(X, jnp.asarray(dictionary, dtype), alpha[0], alpha[1], nonnegative), codes
+
+
+def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
     """`SparseCode` of each pair of weights in turn, from ``codes`` (K, N), zero if None."""
     tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
     if nonnegative and (0, 0) in alphas:
         raise ValueError("alpha1 or alpha2 must be positive for nonnegative codes, found both zero")
     dtype = np.result_type(X, dictionary)
     energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
-    results = []
+    results, mesh = [], mesh_over(devices)
     with precision_of(X, dictionary):
-        first = Problem(jnp.asarray(X.T, dtype), jnp.asarray(dictionary, dtype), 0.0, 0.0, nonnegative)
-        codes = jnp.zeros((len(dictionary), len(X)), dtype) if codes is None else jnp.asarray(codes)
+        first, codes = problem_of(X, dictionary, codes, (0.0, 0.0), nonnegative, mesh)
         for alpha in alphas:
             if alpha == (0, 0):
                 least, objective, gap = _least_squares(X, dictionary)
@@ -362,12 +386,9 @@ def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative):
                 continue
             problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
             found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
-            codes = found.codes
-            results.append(
-                SparseCode(
-                    np.array(codes.T), found.objective, found.gap, found.n_sweeps, _describe(found, tol)
-                )
-            )
+            codes, status = found.codes, _describe(found, tol)
+            rows = np.array(gathered(codes.T)[: len(X)])
+            results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
     return results
 
 

@@ -2,16 +2,14 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from padl_bayes.inference._rows import Problem
 from padl_bayes.inference.conditional import Predictions, each_prediction
-from padl_bayes.kernels.box_lasso import box_lasso
+from padl_bayes.inference.envelope import codes_in_envelope
 
 _BOX_TOL = 1e-8
-_BOX_SWEEPS = 10_000
 _POINTS = 1000
 
 
@@ -92,13 +90,8 @@ def _at_the_mode(view, seen):
     """`Predictions` of MAP: the mode of the codes given the seen entries, and noise."""
     draws = view.draws
     dictionary, envelope = draws.dictionary[0], draws.envelope[0]
-    codes = np.zeros((len(seen.X), len(dictionary)))
-    if len(dictionary):
-        found, _ = box_lasso(
-            *map(jnp.asarray, (seen.X, dictionary, envelope)), view.alpha1, _BOX_TOL, _BOX_SWEEPS,
-            observed=jnp.asarray(seen.observed), nonnegative=view.key[1],
-        )  # fmt: skip
-        codes = np.asarray(found)
+    options = {"tol": _BOX_TOL, "observed": seen.observed, "nonnegative": view.key[1]}
+    codes, _ = codes_in_envelope(seen.X, dictionary, envelope, view.alpha1, **options)
     return Predictions(0, (codes @ dictionary)[None], draws.noise_scale, np.ones((1, len(codes))))
 
 

@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from .._devices import mesh_over, over_processes, spread_own
 from .._validation import as_real_array, check_matrix
 from .variational import TILE, Problem, rate_scale_of, tile_rows
 
 PIECE = 65536
-SAMPLES = "samples"
 
 
 def _pieces(X):
@@ -146,14 +144,6 @@ def open_source(X):
     return Source(rows, int(total), count, width, np.result_type(*kinds), energy / (total * width))
 
 
-def over_processes(values):
-    """The arrays of all processes, along a new first axis."""
-    if jax.process_count() == 1:
-        return np.asarray(values)[None]
-    with jax.enable_x64(True):
-        return np.asarray(multihost_utils.process_allgather(np.asarray(values)))
-
-
 class Feed:
     """Batches without end.
 
@@ -165,16 +155,17 @@ class Feed:
     slab : str
     seed : int
         Another order in each process.
-    devices : sequence of Device, optional
-        Of all processes; samples are divided over them. JAX's default device if not given.
+    devices : "all", int or sequence of Device, optional
+        Of all processes; samples are divided over them. If not given, JAX's default device; all devices where there are
+        several processes.
     """
 
     def __init__(self, source, batch_size, slab, seed, devices=None):
         processes = jax.process_count()
         if devices is None and processes > 1:
-            devices = jax.devices()
+            devices = "all"
         self.source, self.slab = source, slab
-        self.mesh = None if devices is None else Mesh(np.asarray(devices), (SAMPLES,))
+        self.mesh = mesh_over(devices)
         self._size = -(-batch_size // processes)
         most = over_processes(np.array(source.n_local)).max()
         self.n_batches = -(-int(most) // self._size)
@@ -225,14 +216,8 @@ class Feed:
     def spread(self):
         """The next batch in tiles over all devices: x (tiles, P, n) and valid (tiles, n)."""
         batch, valid = self._next()
-        valid = valid.astype(batch.dtype)[:, None]
-        if self.mesh is None:
-            return jnp.asarray(tile_rows(batch)), jnp.asarray(tile_rows(valid)[:, 0])
-        local = len(self.mesh.local_devices)
-        tile = min(TILE, -(-self._size // local))
-        tiles = -(-self._size // (tile * local)) * local
-        short = ((0, tiles * tile - self._size), (0, 0))
-        x, valid = (tile_rows(np.pad(a, short), tile) for a in (batch, valid))
-        sharding = NamedSharding(self.mesh, PartitionSpec(SAMPLES))
-        place = jax.make_array_from_process_local_data
-        return place(sharding, x), place(sharding, valid[:, 0])
+        tile = TILE
+        if self.mesh is not None:
+            tile = min(TILE, -(-self._size // len(self.mesh.local_devices)))
+        x, valid = (tile_rows(a, tile) for a in (batch, valid.astype(batch.dtype)[:, None]))
+        return spread_own(self.mesh, x), spread_own(self.mesh, valid[:, 0])

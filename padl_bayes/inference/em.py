@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import gathered, mesh_of, mesh_over, zeros
 from .._precision import precision_of
 from .._validation import check_choice, check_count, check_scalar, check_training_data
 from ..kernels.code_sweep import Atoms
@@ -87,7 +88,7 @@ def initial_state(slab, problem, X, n_atoms, rng):
     active = jnp.asarray(np.arange(padded) < n_atoms, dtype)
     dictionary = jnp.asarray(X[chosen] / norms[chosen, None], dtype)
     atoms = Atoms(dictionary, full(-2.0), full(rate), active)
-    codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
+    codes = zeros(mesh_of(problem.x), (problem.x.shape[0], padded, problem.x.shape[2]), dtype)
     return State(codes, atoms, full(n_samples * power / n_atoms), problem.hot)
 
 
@@ -214,6 +215,7 @@ def fit_em(
     max_iter: int = 5000,
     tol: float = 1e-6,
     random_state: int = 0,
+    devices: Any = None,
     callback: Any = None,
 ) -> EmFit:
     """Fit a dictionary, its size and all hyperparameters by variational EM with evidence-based activation.
@@ -235,7 +237,11 @@ def fit_em(
     tol : float
         Passes end when the bound rises by less, in nats per observed entry and pass.
     random_state : int
-        Seed; a fit is a function of the data and the seed.
+        Seed; a fit is a function of the data and the seed, and not, but for rounding, of the number of devices.
+    devices : "all", int or sequence of Device, optional
+        Samples are divided over them (a number: the first ones); sums that meet are sized by atoms. Under
+        `jax.distributed` every process makes the same call, with devices of all, and returns the same fit. JAX's
+        default device if not given.
     callback : callable, optional
         Called every few passes as ``callback(stage, n_iter, elbo, noise_scale, n_active)``.
 
@@ -255,10 +261,10 @@ def fit_em(
     tol = check_scalar(tol, "tol")
     history = History(check_count(max_iter, "max_iter"), callback)
     rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
-    key = (slab, bool(nonnegative))
+    key, mesh = (slab, bool(nonnegative)), mesh_over(devices)
     working = min(n_atoms + min(n_atoms, SPARE_ATOMS), max(len(X), n_atoms))
     with precision_of(X):
-        problem = make_problem(X, mask, slab=slab)
+        problem = make_problem(X, mask, slab=slab, mesh=mesh)
         settings = moves.Settings(key, working, history)
         state = initial_state(key, problem, X, working, rng)
         fit = discover(settings, problem, state, rng)
@@ -276,7 +282,7 @@ def fit_em(
     )
 
 
-def code_em(X, fit, *, mask=None):
+def code_em(X, fit, *, mask=None, devices=None):
     """Posterior of the codes of new samples given everything global in a fit.
 
     Parameters
@@ -285,6 +291,8 @@ def code_em(X, fit, *, mask=None):
         Of the same precision as the fit's dictionary; zero outside ``mask``.
     fit : EmFit
     mask : ndarray of bool, shape (N, P), optional
+    devices : "all", int or sequence of Device, optional
+        As in `fit_em`.
 
     Returns
     -------
@@ -293,7 +301,7 @@ def code_em(X, fit, *, mask=None):
         lower bound, a lower bound of its log predictive density, both at ``fit.coding_noise_scale``.
     """
     n_samples, n_active = len(X), len(fit.dictionary)
-    dtype = X.dtype
+    dtype, mesh = X.dtype, mesh_over(devices)
     padded = padded_atoms(max(n_active, 1))
 
     def fill(values, value):
@@ -303,18 +311,18 @@ def code_em(X, fit, *, mask=None):
         return jnp.asarray(out)
 
     with precision_of(X):
-        problem = make_problem(X, mask, slab=fit.slab)
+        problem = make_problem(X, mask, slab=fit.slab, mesh=mesh)
         usage = np.clip(fit.usage, 1e-12, 1 - 1e-7)
         logit = fill(np.log(usage) - np.log1p(-usage), 0)
         atoms = Atoms(fill(fit.dictionary, 0), logit, fill(fit.rate, 1), fill(np.ones(n_active), 0))
         hot, precision = (jnp.asarray(scale**-2, dtype) for scale in (fit.data_scale, fit.coding_noise_scale))
-        codes = jnp.zeros((problem.x.shape[0], padded, problem.x.shape[2]), dtype)
+        codes = zeros(mesh, (problem.x.shape[0], padded, problem.x.shape[2]), dtype)
         state = State(codes, atoms, jnp.zeros(padded, dtype), precision)
         problem = problem._replace(hot=hot)
         coded = recode_all((fit.slab, fit.nonnegative), problem, state, settle=TRANSFORM_SWEEPS)
         tables = (coded.codes, coded.probability, coded.square)
         codes, probability, square = (untile_rows(table, n_samples)[:, :n_active] for table in tables)
-        bound = np.asarray(coded.bound).reshape(-1)[:n_samples]
+        bound = gathered(coded.bound).reshape(-1)[:n_samples]
     observed = X.shape[1] if mask is None else mask.sum(axis=1)
     return Coded(
         codes, probability, square, bound - 0.5 * observed * np.log(2 * np.pi * fit.coding_noise_scale**2)

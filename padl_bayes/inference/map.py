@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from padl_bayes._devices import gathered, mesh_of, mesh_over, over_samples
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_count, check_dictionary, check_scalar, check_training_data
 from padl_bayes.calibration import calibrate_alpha, climb
 from padl_bayes.inference.dictionary import update_dictionary
 from padl_bayes.inference.results import MapFit
 from padl_bayes.kernels.row_sweep import matmul, penalty
-from padl_bayes.sparse_coding import Problem, solve
+from padl_bayes.sparse_coding import problem_of, solve
 
 SWEEPS = 5
 CYCLES = 5
@@ -84,13 +85,24 @@ def _merge_twins(state, gram, cross, problem):
     return state._replace(codes=codes)
 
 
-@partial(jax.jit, static_argnames=("count", "nonnegative"))
-def _wanted_atoms(X, codes, dictionary, alpha1, *, count, nonnegative):
+def _longest_rows(mesh, rows, count):
+    """The longest of the rows (N, P), longest first, and their lengths: from the longest of each device."""
+
+    def choose(split, _):
+        rows, size = split
+        longest = jnp.argsort(-size)[:count]
+        return rows[longest], size[longest]
+
+    best = over_samples(mesh, choose)((rows, jnp.linalg.norm(rows, axis=1)), ())
+    return best if mesh is None else choose(best, ())
+
+
+@partial(jax.jit, static_argnames=("count", "nonnegative", "mesh"))
+def _wanted_atoms(X, codes, dictionary, alpha1, *, count, nonnegative, mesh):
     """Directions that the residual wants most, from its longest samples, and their dual levels."""
     residual = (X - matmul(dictionary.T, codes)).T
-    size = jnp.linalg.norm(residual, axis=1)
-    longest = jnp.argsort(-size)[:count]
-    starts = residual[longest] / jnp.where(size[longest] > 0, size[longest], 1)[:, None]
+    longest, size = _longest_rows(mesh, residual, count)
+    starts = longest / jnp.where(size > 0, size, 1)[:, None]
     return climb(residual, starts, alpha1, CLIMB_STEPS, nonnegative=nonnegative)
 
 
@@ -103,6 +115,7 @@ def _point_idle_atoms(state, problem):
     wanted, levels = _wanted_atoms(
         problem.X, state.codes, state.dictionary, problem.alpha1,
         count=min(MOST_BIRTHS, problem.X.shape[1]), nonnegative=problem.nonnegative,
+        mesh=mesh_of(problem.X),
     )  # fmt: skip
     wanted, levels = np.asarray(wanted), np.asarray(levels)
     taken = list(np.asarray(state.dictionary)[active])
@@ -174,7 +187,7 @@ def _check_alpha(alpha):
 
 def _package(X, dictionary, found, alpha, history, reason):
     """`MapFit` of the active atoms, those of most code energy first."""
-    codes = np.array(found.codes).T
+    codes = np.array(gathered(found.codes)[:, : len(X)]).T
     energy = np.sum(codes.astype(np.float64) ** 2, axis=0)
     order = np.argsort(-energy, kind="stable")[: np.count_nonzero(energy)]
     codes, dictionary = codes[:, order], dictionary[order]
@@ -206,6 +219,7 @@ def fit_map(
     gap_tol=1e-6,
     random_state=0,
     dictionary_init=None,
+    devices=None,
     callback=None,
 ):
     """Fit a dictionary and codes by minimising PADL's objective over both.
@@ -235,6 +249,9 @@ def fit_map(
         Seed of the choice of samples to start from.
     dictionary_init : array_like, shape (n_atoms, P), optional
         Unit-norm atoms to start from instead.
+    devices : "all", int or sequence of Device, optional
+        Samples are divided over them, as in `sparse_code`: plain JAX codes them, and what it finds does not depend on
+        how many there are, but for rounding.
     callback : callable, optional
         Called with a `MapProgress` after each coding step.
 
@@ -251,7 +268,7 @@ def fit_map(
     X, _ = check_training_data(X)
     n_atoms, max_iter = check_count(n_atoms, "n_atoms"), check_count(max_iter, "max_iter")
     tol, gap_tol = check_scalar(tol, "tol"), check_scalar(gap_tol, "gap_tol")
-    random_state = check_count(random_state, "random_state", minimum=0)
+    random_state, mesh = check_count(random_state, "random_state", minimum=0), mesh_over(devices)
     if dictionary_init is None:
         atoms = _starting_atoms(X, n_atoms, random_state)
     else:
@@ -261,8 +278,8 @@ def fit_map(
     alpha1, alpha2 = calibrate_alpha(X, nonnegative=nonnegative)[:2] if alpha is None else _check_alpha(alpha)
     energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
     with precision_of(X):
-        state = _State(jnp.zeros((len(atoms), len(X)), X.dtype), jnp.asarray(atoms))
-        problem = Problem(jnp.asarray(X.T), state.dictionary, alpha1, alpha2, bool(nonnegative))
+        problem, codes = problem_of(X, atoms, None, (alpha1, alpha2), bool(nonnegative), mesh)
+        state = _State(codes, problem.dictionary)
         state, history, reason = _alternate(problem, state, energy, max_iter, tol, callback)
         problem = problem._replace(dictionary=state.dictionary)
         found = solve(problem, state.codes, tol=gap_tol, max_sweeps=10_000, energy=energy)

@@ -60,7 +60,7 @@ def _start(run, X, n_atoms):
 def _lost_afresh(settings, problem, fit):
     """How much of the bound, in nats an entry, is lost where codes are found afresh."""
     state = in_numpy(fit.state)
-    means, _ = batch_means(settings.slab, None, (problem.x, problem.valid), state, problem.hot)
+    means, _ = batch_means(settings.slab, (problem.x, problem.valid), state, problem.hot)
     return (fit.elbo - elbo_of_means(problem, state, means)) / float(problem.n_observed)
 
 
@@ -105,7 +105,7 @@ def _evaluate(run, state):
     means, total = None, 0.0
     run.feed.start_epoch()
     for _ in range(run.feed.n_batches):
-        found, count = batch_means(run.settings.slab, run.feed.mesh, run.feed.spread(), state, run.whole.hot)
+        found, count = batch_means(run.settings.slab, run.feed.spread(), state, run.whole.hot)
         total += count
         means = found if means is None else blend(means, found, count / total)
     return means
@@ -190,9 +190,9 @@ def fit_em_minibatch(
     random_state : int
         Seed; a fit is a function of the data, the seed and the number of processes, not of the number of devices but
         for rounding.
-    devices : sequence of Device, optional
-        Samples of a batch are divided over them; only K-sized sums meet. All devices under `jax.distributed`, else
-        JAX's default device.
+    devices : "all", int or sequence of Device, optional
+        Samples of a batch are divided over them (a number: the first ones); only K-sized sums meet. If not given, all
+        devices under `jax.distributed`, else JAX's default device.
     callback : callable, optional
         Called after every few passes and every batch as ``callback(stage, n_iter, elbo, noise_scale, n_active)``.
 

@@ -5,12 +5,14 @@ several at a time with a refit, and kept only if the evidence rose. A reheat mel
 places from what is badly explained, and cools down again.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import each_process, joined, mesh_of, own, spread_own
 from .recoding import COOLING_STEPS, SETTLING_SWEEPS, recode, recode_all
 from .variational import (
     atom_cost,
@@ -62,7 +64,7 @@ def run(settings, problem, state, *, chunks, stage, cap=np.inf):
     """Run ``chunks`` times `variational.PASSES` passes with the noise precision at most ``cap``."""
     cap = jnp.asarray(min(cap, precision_ceiling(problem)), state.codes.dtype)
     for _ in range(chunks):
-        state, trace = run_passes(settings.slab, problem, state, cap)
+        state, trace = run_passes(settings.slab, problem, state, cap, mesh=mesh_of(problem.x))
         settings.report(stage, trace, state)
     elbo = float(trace.elbo[-1])
     return Fit(state, elbo, evidence_of(settings, problem, state, elbo))
@@ -95,28 +97,34 @@ def compact(state):
     return state._replace(codes=state.codes[:, kept], atoms=atoms, energy=state.energy[kept])
 
 
-def _choose_users(probability, active, rng, most):
-    """Up to ``most`` users of each atom: tile, place, atom and how many users each stands for."""
+def _choose_users(mesh, users, active, rng, most):
+    """Up to ``most`` users of each atom: tile, place, atom and how many users each stands for.
+
+    Those that this process has, from its own table ``users`` (tiles, K, n).
+    """
     chosen = []
+    counts = each_process(mesh, users.sum(axis=(0, 2)))
     for k in active:
-        tile, place = np.nonzero(probability[:, k] > USED)
-        count = len(tile)
+        tile, place = np.nonzero(users[:, k])
+        count = counts[:, k].sum()
         if count > most:
             pick = np.sort(rng.choice(count, most, replace=False))
+            pick -= counts[: jax.process_index(), k].sum() if len(counts) > 1 else 0
+            pick = pick[(pick >= 0) & (pick < len(tile))]
             tile, place = tile[pick], place[pick]
         if count:
-            chosen.append((tile, place, np.full(len(tile), k), np.full(len(tile), count / len(tile))))
+            chosen.append((tile, place, np.full(len(tile), k), np.full(len(tile), count / min(count, most))))
     return tuple(np.concatenate(part) for part in zip(*chosen, strict=True)) if chosen else None
 
 
-def _gather(array, tile, place, width):
+def _gather(mesh, array, tile, place, width):
     """Samples ``(tile, place)`` of ``array`` (tiles, rows, n) as new tiles of ``width``, padded with the first one."""
     if array is None:
         return None
     short = -len(tile) % width
     tile, place = np.pad(tile, (0, short)), np.pad(place, (0, short))
-    rows = np.asarray(array)[tile, :, place]
-    return jnp.asarray(rows.reshape(-1, width, rows.shape[1]).transpose(0, 2, 1))
+    rows = own(array)[tile, :, place]
+    return spread_own(mesh, rows.reshape(-1, width, rows.shape[1]).transpose(0, 2, 1))
 
 
 def deletion_losses(settings, problem, state, coded, rng, most=32, settle=None):
@@ -139,42 +147,39 @@ def deletion_losses(settings, problem, state, coded, rng, most=32, settle=None):
     settle : int, optional
         As in `recode`, for codes that are not settled: those with the atom are found as carefully then.
     """
-    active = active_of(state)
-    probability = np.asarray(coded.probability)
+    active, mesh = active_of(state), mesh_of(problem.x)
+    probability = own(coded.probability)
     change = np.zeros(probability.shape[1])
     users = probability > USED
     usage_logit = np.asarray(state.atoms.usage_logit, np.float64)
     # An entry that is not used adds log((1 - usage) / (1 - P(used))) to the bound: deletion gives that back.
     spare = np.where(users, 0, np.log1p(-np.where(users, 0, probability).astype(np.float64)))
-    spare = (spare + np.logaddexp(0, usage_logit)[:, None] * ~users) * np.asarray(problem.valid)[:, None]
+    spare = (spare + np.logaddexp(0, usage_logit)[:, None] * ~users) * own(problem.valid)[:, None]
     change[active] += spare.sum(axis=(0, 2))[active]
-    chosen = _choose_users(probability, active, rng, most)
+    chosen = _choose_users(mesh, users, active, rng, most)
     if chosen is None:
-        return change
+        return each_process(mesh, change).sum(axis=0)
     tile, place, atom, weight = chosen
     width = probability.shape[2]
-    pairs = (tile, place, width)
-    excluded = np.pad(atom, (0, -len(atom) % width), constant_values=-1).reshape(-1, width)
-    with_it = _gather(state.codes, *pairs)
+    gather = partial(_gather, mesh, tile=tile, place=place, width=width)
+    padded = np.pad(atom, (0, -len(atom) % width), constant_values=-1)
+    excluded = spread_own(mesh, padded.reshape(-1, width))
+    with_it = gather(state.codes)
     without = jnp.where(jnp.arange(with_it.shape[1])[:, None] == excluded[:, None, :], 0, with_it)
-    data = (
-        _gather(problem.x, *pairs),
-        jnp.ones(excluded.shape, state.codes.dtype),
-        _gather(problem.observed, *pairs),
-    )
+    data = (gather(problem.x), jnp.ones_like(excluded, state.codes.dtype), gather(problem.observed))
     order = rng.permutation(state.codes.shape[1])
 
     def bound_of(codes, excluded):
         sweeps = SETTLING_SWEEPS if settle is None else settle
-        found = recode(settings.slab, *data, codes, state, problem.hot, jnp.asarray(excluded), order, sweeps)
-        return np.asarray(found.bound, np.float64).ravel()[: len(atom)]
+        found = recode(settings.slab, *data, codes, state, problem.hot, excluded, order, sweeps)
+        return own(found.bound).astype(np.float64).ravel()[: len(atom)]
 
-    before = np.asarray(coded.bound, np.float64)[tile, place]
+    before = own(coded.bound).astype(np.float64)[tile, place]
     if settle is not None:
-        before = bound_of(with_it, np.full_like(excluded, -1))
+        before = bound_of(with_it, jnp.full_like(excluded, -1))
     lost = weight * (bound_of(without, excluded) - before)
     np.add.at(change, atom, lost)
-    return change
+    return each_process(mesh, change).sum(axis=0)
 
 
 def freed_by_deletion(problem, state):
@@ -249,15 +254,18 @@ def give_birth(problem, state, rng, most):
     Samples are drawn with probability proportional to their squared squared residual; a newborn starts with the
     median usage, rate and energy of the active atoms.
     """
-    active = active_of(state)
+    active, mesh = active_of(state), mesh_of(problem.x)
     free = np.setdiff1d(np.arange(state.atoms.dictionary.shape[0]), active)[:most]
-    residual = np.asarray(residuals(problem, state), np.float64).transpose(0, 2, 1)
+    residual = own(residuals(problem, state, mesh=mesh)).astype(np.float64).transpose(0, 2, 1)
     residual = residual.reshape(-1, residual.shape[2])
-    weight = np.sum(residual**2, axis=1) ** 2
+    weight, start = joined(mesh, np.sum(residual**2, axis=1) ** 2)
     free = free[: np.count_nonzero(weight)]
     if not len(free) or not len(active):
         return state
-    picked = residual[rng.choice(len(weight), len(free), replace=False, p=weight / weight.sum())]
+    row = rng.choice(len(weight), len(free), replace=False, p=weight / weight.sum()) - start
+    here = (row >= 0) & (row < len(residual))
+    picked = np.where(here[:, None], residual[np.where(here, row, 0)], 0)
+    picked = each_process(mesh, picked).sum(axis=0)
     dtype = state.codes.dtype
 
     def born(array, value):

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._devices import mesh_of, over_samples
 from ..kernels import draw_tiles
 from ..kernels.code_draw import keys_of_samples
 from ..kernels.code_sweep import Tile
@@ -25,11 +26,17 @@ MOST_CHUNKS = 10
 TOLERANCE = 1e-3
 
 
-def _draw_codes(slab, problem, state, residual, key):
+def _draw_codes(slab, mesh, problem, state, residual, key):
     """One sweep of draws: codes, residual, its energy and the energy of each atom's codes (K,)."""
-    tiles, _, n = residual.shape
-    tile = Tile(problem.valid, problem.observed, None, keys_of_samples(key, tiles, n))
-    done = draw_tiles(SLABS[slab], residual, state.codes, state.atoms, state.precision, tile)
+
+    def each(split, whole):
+        residual, codes, valid, observed, keys = split
+        atoms, precision = whole
+        return draw_tiles(SLABS[slab], residual, codes, atoms, precision, Tile(valid, observed, keys=keys))
+
+    keys = keys_of_samples(key, len(problem.x), problem.x.shape[2])
+    split = (residual, state.codes, problem.valid, problem.observed, keys)
+    done = over_samples(mesh, each)(split, (state.atoms, state.precision))
     return done.codes, done.residual, jnp.sum(done.residual**2), jnp.sum(done.sums.square, axis=0)
 
 
@@ -38,21 +45,21 @@ def _weight(problem):
     return problem.n_samples / jnp.sum(problem.valid)
 
 
-@partial(jax.jit, static_argnums=0)
-def _run_sweeps(slab, problem, state, key, cap):
+@partial(jax.jit, static_argnums=(0, 1))
+def _run_sweeps(slab, mesh, problem, state, key, cap):
     """`SWEEPS` sweeps of draws, each followed by the M-step of the noise; their mean noise variance comes too."""
     n_features = problem.x.shape[1]
     weight = _weight(problem)
 
     def sweep(carry, key):
         state, residual = carry
-        codes, residual, missed, energy = _draw_codes(slab, problem, state, residual, key)
+        codes, residual, missed, energy = _draw_codes(slab, mesh, problem, state, residual, key)
         energy *= weight
         spread = energy / (state.precision * energy + slack_of(n_features))
         variance = (weight * missed + (n_features - 1) * jnp.sum(spread)) / problem.n_observed
         return (state._replace(codes=codes, precision=jnp.minimum(1 / variance, cap)), residual), variance
 
-    start: Any = (state, residuals(problem, state))
+    start: Any = (state, residuals(problem, state, mesh))
     (state, _), variance = jax.lax.scan(sweep, start, jax.random.split(key, SWEEPS))
     return state, jnp.mean(variance)
 
@@ -83,10 +90,11 @@ def noise_scale_of(slab, problem, state, key):
     cap = jnp.asarray(ceiling, state.codes.dtype)
     tolerance = max(TOLERANCE, 0.25 / math.sqrt(2 * float(problem.n_observed / _weight(problem))))
     warmup, *keys = jax.random.split(key, MOST_CHUNKS + 1)
-    state, _ = _run_sweeps(slab, problem, state, warmup, cap)
+    run = partial(_run_sweeps, slab, mesh_of(problem.x), problem)
+    state, _ = run(state, warmup, cap)
     before = 0.0
     for one in keys:
-        state, variance = _run_sweeps(slab, problem, state, one, cap)
+        state, variance = run(state, one, cap)
         scale = math.sqrt(variance)
         if abs(scale - before) < tolerance * scale:
             scale = (scale + before) / 2

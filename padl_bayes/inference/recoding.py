@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .._devices import mesh_of, over_samples
 from ..kernels import sweep_tile, sweep_tiles
 from ..kernels.code_sweep import Tile, residual_of
 from ..kernels.slabs import SLABS
@@ -57,7 +58,7 @@ def _follow(slab, x, codes, atoms, ladder, n_steps, tile):
     return Coded(codes, probability, square, bound)
 
 
-def code_afresh(slab, x, valid, atoms, precision, hot, settle):
+def code_afresh(slab, x, valid, atoms, precision, hot, settle, mesh=None):
     """Codes found from nothing while the noise is cooled down: the pass of a mini-batch.
 
     Parameters
@@ -69,23 +70,32 @@ def code_afresh(slab, x, valid, atoms, precision, hot, settle):
     precision, hot : scalar
     settle : int
         Sweeps at the noise precision itself.
+    mesh : Mesh, optional
+        That the tiles are spread over.
 
     Returns
     -------
     Sweep
         The last one, with a leading axis of tiles; nothing is kept of single entries but their codes.
     """
-    ladder = jnp.concatenate([cooling(hot, precision), jnp.full(settle - 1, precision)])
-    tile = Tile(valid)
 
-    def step(carry, precision):
-        residual, codes = carry
-        done = sweep_tiles(SLABS[slab], residual, codes, atoms, precision, tile, entries=False)
-        return (done.residual, done.codes), None
+    def run(split, whole):
+        (x, valid), (atoms, precision, hot) = split, whole
+        ladder = jnp.concatenate([cooling(hot, precision), jnp.full(settle - 1, precision)])
 
-    blank = jnp.zeros((len(x), atoms.rate.shape[0], x.shape[2]), x.dtype)
-    (residual, codes), _ = jax.lax.scan(step, (x, blank), ladder)
-    return sweep_tiles(SLABS[slab], residual, codes, atoms, precision, tile, entries=False)
+        def sweep(residual, codes, precision):
+            tile = Tile(valid)
+            return sweep_tiles(SLABS[slab], residual, codes, atoms, precision, tile, entries=False)
+
+        def step(carry, precision):
+            done = sweep(carry[0], carry[1], precision)
+            return (done.residual, done.codes), None
+
+        blank = jnp.zeros((len(x), atoms.rate.shape[0], x.shape[2]), x.dtype)
+        (residual, codes), _ = jax.lax.scan(step, (x, blank), ladder)
+        return sweep(residual, codes, precision)
+
+    return over_samples(mesh, run)((x, valid), (atoms, precision, hot))
 
 
 def _reordered(slab, x, codes, atoms, ladder, n_steps, tile, order):
@@ -136,8 +146,27 @@ def recode_tile(slab, x, codes, atoms, precision, hot, tile, order, settle=SETTL
     )
 
 
+@partial(jax.jit, static_argnums=0)
+def _each_nth(n, split, t):
+    """The ``t``-th tile of each of ``n`` devices (n, ...)."""
+    return jax.tree.map(lambda a: a.reshape(n, -1, *a.shape[1:])[:, t], split)
+
+
+@partial(jax.jit, static_argnums=(0, 1), static_argnames="settle")
+def _recode_each(slab, mesh, split, whole, settle):
+    """`recode_tile` of one tile on each device."""
+
+    def one(split, whole):
+        x, codes, tile = jax.tree.map(lambda a: a[0], split)
+        atoms, precision, hot, order = whole
+        coded = recode_tile(slab, x, codes, atoms, precision, hot, tile, order, settle=settle)
+        return jax.tree.map(lambda a: a[None], coded)
+
+    return over_samples(mesh, one)(split, whole)
+
+
 def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=None, settle=SETTLING_SWEEPS):
-    """`recode_tile` on all tiles, one after the other: compiled once for however many there are.
+    """`recode_tile` on all tiles of a device, one after the other: compiled once for however many there are.
 
     Parameters
     ----------
@@ -164,21 +193,14 @@ def recode(slab, x, valid, observed, codes, state, hot, excluded=None, order=Non
     if excluded is None:
         excluded = jnp.full(valid.shape, -1)
     order = jnp.arange(codes.shape[1]) if order is None else jnp.asarray(order)
+    split, whole = (x, codes, Tile(valid, observed, excluded)), (state.atoms, state.precision, hot, order)
+    mesh = mesh_of(x)
+    n_devices = 1 if mesh is None else mesh.size
     coded = [
-        recode_tile(
-            slab,
-            x[t],
-            codes[t],
-            state.atoms,
-            state.precision,
-            hot,
-            Tile(valid[t], None if observed is None else observed[t], excluded[t]),
-            order,
-            settle=settle,
-        )
-        for t in range(len(x))
+        _recode_each(slab, mesh, _each_nth(n_devices, split, t), whole, settle=settle)
+        for t in range(len(x) // n_devices)
     ]
-    return jax.tree.map(lambda *tiles: jnp.stack(tiles), *coded)
+    return jax.tree.map(lambda *tiles: jnp.stack(tiles, axis=1).reshape(len(x), *tiles[0].shape[1:]), *coded)
 
 
 def recode_all(slab, problem, state, order=None, settle=SETTLING_SWEEPS):

@@ -1,7 +1,7 @@
 """Sufficient statistics of a batch of samples, and the M-step from their means.
 
 All that a batch leaves behind is K-sized: on several devices each goes through samples of its own, and only these sums
-meet.
+meet (`padl_bayes._devices`).
 """
 
 import math
@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
 
+from .._devices import mesh_of
 from ..kernels.code_sweep import Atoms, AtomSums
 from ..kernels.slabs import SLABS
-from .batches import SAMPLES
 from .dictionary import update_dictionary
 from .recoding import code_afresh
 from .variational import State, log_prior, precision_ceiling
@@ -49,8 +48,9 @@ class Statistics(NamedTuple):
     share: jax.Array
 
 
-def _sums(slab, x, valid, atoms, precision, hot):
-    done = code_afresh(slab, x, valid, atoms, precision, hot, SETTLE)
+@partial(jax.jit, static_argnums=(0, 1))
+def _sums(slab, mesh, x, valid, atoms, precision, hot):
+    done = code_afresh(slab, x, valid, atoms, precision, hot, SETTLE, mesh)
     fit = -0.5 * precision * jnp.sum(done.residual**2)
     count = jnp.sum(valid)
     return Statistics(
@@ -63,36 +63,20 @@ def _sums(slab, x, valid, atoms, precision, hot):
     ), count
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _sums_over(slab, mesh, x, valid, *state):
-    if mesh is None:
-        return _sums(slab, x, valid, *state)
-
-    def share(x, valid, *state):
-        return jax.lax.psum(_sums(slab, x, valid, *state), SAMPLES)
-
-    split, whole = PartitionSpec(SAMPLES), PartitionSpec()
-    specs = (split, split, *(whole for _ in state))
-    # Kernels do not say over which axes their results vary.
-    return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False)(x, valid, *state)
-
-
-def batch_means(slab, mesh, batch, state, hot):
+def batch_means(slab, batch, state, hot):
     """Code a batch afresh and return the means of its statistics, float64 NumPy arrays, and its number of samples.
 
     Parameters
     ----------
     slab : tuple (str, bool)
-    mesh : Mesh or None
-        Over whose devices the batch lies.
     batch : tuple
-        Samples x (tiles, P, n) and which are none but padding, valid (tiles, n).
+        Samples x (tiles, P, n) and which are none but padding, valid (tiles, n); where they lie, they are coded.
     state : State
         Everything global, NumPy arrays.
     hot : scalar
         Noise precision from which to cool down.
     """
-    sums, count = _sums_over(slab, mesh, *batch, state.atoms, state.precision, np.asarray(hot))
+    sums, count = _sums(slab, mesh_of(batch[0]), *batch, state.atoms, state.precision, np.asarray(hot))
     count = float(count)
     return jax.tree.map(lambda a: np.asarray(a, np.float64) / count, sums), count
 

@@ -74,7 +74,7 @@ def descend(run, point, count, stage, slowest=ROUND):
     (state, means, seen), slab = point, run.settings.slab
     bounds, sizes = [], []
     for t in range(seen, seen + count):
-        found, size = batch_means(slab, run.feed.mesh, run.feed.spread(), state, run.whole.hot)
+        found, size = batch_means(slab, run.feed.spread(), state, run.whole.hot)
         bound = elbo_of_means(run.whole, state, found)
         bounds.append(bound)
         sizes.append(size)
@@ -88,7 +88,7 @@ def descend(run, point, count, stage, slowest=ROUND):
 
 def evidence_of(run, state):
     """Evidence of all samples, estimated on the batch that is kept for comparisons."""
-    found, _ = batch_means(run.settings.slab, run.feed.mesh, run.check, state, run.whole.hot)
+    found, _ = batch_means(run.settings.slab, run.check, state, run.whole.hot)
     state = state._replace(
         energy=np.asarray(float(run.whole.n_samples) * found.atoms.square, state.energy.dtype)
     )

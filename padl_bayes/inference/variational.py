@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import gathered, over_samples, spread
 from ..distributions.sphere import log_uniform_density
 from ..kernels import sweep_tiles
 from ..kernels.atom_pass import BLOCK
@@ -91,7 +92,7 @@ def tile_rows(array, tile=TILE):
 
 def untile_rows(array, n_rows):
     """Inverse of `tile_rows`."""
-    array = np.asarray(array)
+    array = gathered(array)
     return array.transpose(0, 2, 1).reshape(-1, array.shape[1])[:n_rows]
 
 
@@ -100,20 +101,20 @@ def rate_scale_of(slab, mean_square):
     return mean_square if slab == "bernoulli_gaussian" else math.sqrt(mean_square)
 
 
-def make_problem(X, mask=None, *, slab="bernoulli_laplace"):
-    """Tile ``X`` (N, P), zero outside ``mask`` (N, P)."""
+def make_problem(X, mask=None, *, slab="bernoulli_laplace", mesh=None):
+    """Tile ``X`` (N, P), zero outside ``mask`` (N, P), and spread it over a mesh; tiles do not depend on the mesh."""
     dtype = X.dtype
     x = tile_rows(X)
     valid = tile_rows(np.ones((X.shape[0], 1), dtype))[:, 0]
     n_observed = X.size if mask is None else int(mask.sum())
     # New samples to be coded may all be zero.
     mean_square = float(np.sum(np.square(X, dtype=np.float64)) / n_observed) or 1.0
-    observed = None if mask is None else jnp.asarray(tile_rows(mask.astype(dtype)))
+    observed = None if mask is None else spread(mesh, tile_rows(mask.astype(dtype)))
     numbers = (
         jnp.asarray(v, dtype)
         for v in (X.shape[0], n_observed, rate_scale_of(slab, mean_square), 1 / mean_square)
     )
-    return Problem(jnp.asarray(x), jnp.asarray(valid), observed, *numbers)
+    return Problem(spread(mesh, x), spread(mesh, valid), observed, *numbers)
 
 
 def padded_atoms(n_atoms):
@@ -126,12 +127,14 @@ def precision_ceiling(problem):
     return float(problem.hot) * float(jnp.finfo(problem.hot.dtype).eps) ** -0.8
 
 
-def residuals(problem, state):
-    """Residuals (tiles, P, n) of the posterior means."""
-    dictionary = state.atoms.dictionary
-    return jax.lax.map(
-        lambda t: residual_of(t[0], t[1], dictionary, t[2]), (problem.x, state.codes, problem.observed)
-    )
+@partial(jax.jit, static_argnames="mesh")
+def residuals(problem, state, mesh=None):
+    """Residuals (tiles, P, n) of the posterior means; ``mesh`` is what the samples are spread over."""
+
+    def run(split, dictionary):
+        return jax.lax.map(lambda t: residual_of(t[0], t[1], dictionary, t[2]), split)
+
+    return over_samples(mesh, run)((problem.x, state.codes, problem.observed), state.atoms.dictionary)
 
 
 def elbo_of(problem, state, residual_energy, sample_bound, sums):
@@ -184,7 +187,7 @@ def _variances(codes, square, atoms, observed):
     return jnp.sum(weight * (square - codes * codes), axis=(0, 2))
 
 
-def _maximise(slab, problem, state, codes, square, sums, cap):
+def _maximise(slab, problem, state, codes, square, sums, cap, mesh=None):
     """M-step: dictionary, usage, rate and noise precision (at most ``cap``)."""
     if problem.observed is None:
         gram = jnp.einsum("tkn,tjn->kj", codes, codes)
@@ -192,7 +195,7 @@ def _maximise(slab, problem, state, codes, square, sums, cap):
         dictionary = update_dictionary(gram, cross, state.atoms.dictionary)
         variance = sums.variance
     else:
-        residual = residuals(problem, state._replace(codes=codes))
+        residual = residuals(problem, state._replace(codes=codes), mesh)
         dictionary = update_dictionary_masked(
             residual, problem.observed, codes, square, state.atoms.dictionary
         )
@@ -205,13 +208,13 @@ def _maximise(slab, problem, state, codes, square, sums, cap):
         state.atoms.active,
     )
     state = State(codes, atoms, sums.square, state.precision)
-    residual = residuals(problem, state)
+    residual = residuals(problem, state, mesh)
     expected = jnp.sum(residual**2) + jnp.sum(variance)
     precision = jnp.minimum(problem.n_observed / expected, cap)
     return state._replace(precision=precision), residual
 
 
-def sweep(slab, problem, state, residual):
+def sweep(slab, problem, state, residual, mesh=None):
     """One pass over all samples.
 
     Returns
@@ -222,17 +225,20 @@ def sweep(slab, problem, state, residual):
     sums : AtomSums
     """
 
-    tile = Tile(problem.valid, problem.observed)
     entries = problem.observed is not None
-    done = sweep_tiles(
-        SLABS[slab], residual, state.codes, state.atoms, state.precision, tile, entries=entries
-    )
+
+    def run(split, whole):
+        (residual, codes, tile), (atoms, precision) = split, whole
+        return sweep_tiles(SLABS[slab], residual, codes, atoms, precision, tile, entries=entries)
+
+    split = (residual, state.codes, Tile(problem.valid, problem.observed))
+    done = over_samples(mesh, run)(split, (state.atoms, state.precision))
     sums = jax.tree.map(partial(jnp.sum, axis=0), done.sums)
     return done.codes, done.square, jnp.sum(done.residual**2), jnp.sum(done.bound), sums
 
 
-@partial(jax.jit, static_argnums=0)
-def run_passes(slab, problem, state, cap):
+@partial(jax.jit, static_argnums=0, static_argnames="mesh")
+def run_passes(slab, problem, state, cap, mesh=None):
     """`PASSES` passes of sweep and M-step.
 
     Parameters
@@ -243,6 +249,8 @@ def run_passes(slab, problem, state, cap):
     state : State
     cap : array, shape ()
         Largest noise precision allowed; annealing raises it in steps.
+    mesh : Mesh, optional
+        What the samples are spread over.
 
     Returns
     -------
@@ -252,12 +260,12 @@ def run_passes(slab, problem, state, cap):
 
     def step(carry, _):
         state, residual = carry
-        codes, square, energy, bound, sums = sweep(slab, problem, state, residual)
+        codes, square, energy, bound, sums = sweep(slab, problem, state, residual, mesh)
         elbo = elbo_of(problem, state, energy, bound, sums)
-        new, residual = _maximise(slab, problem, state, codes, square, sums, cap)
+        new, residual = _maximise(slab, problem, state, codes, square, sums, cap, mesh)
         return (new, residual), (elbo, new.precision, sums)
 
     (state, _), (elbo, precision, sums) = jax.lax.scan(
-        step, (state, residuals(problem, state)), length=PASSES
+        step, (state, residuals(problem, state, mesh)), length=PASSES
     )
     return state, Trace(elbo, precision, jax.tree.map(lambda a: a[-1], sums))

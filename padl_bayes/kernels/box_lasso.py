@@ -9,6 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from .._devices import SAMPLES, over_samples
 from . import box_tiles
 from .atom_pass import BLOCK
 
@@ -21,8 +22,35 @@ def _tiled(rows, tile):
     return jnp.swapaxes(rows.reshape(-1, tile, rows.shape[1]), 1, 2)
 
 
-@partial(jax.jit, static_argnames="nonnegative")
-def box_lasso(X, dictionary, envelope, alpha1, tol, max_sweeps, *, observed=None, nonnegative=False):
+def _descend(tol, max_sweeps, nonnegative, axis, split, whole):
+    """Codes (N, K) of the samples of one device and, once a sample, the number of sweeps."""
+    X, observed = split
+    dictionary, envelope, alpha1 = whole
+    n_samples = len(X)
+    tile = min(TILE, -(-n_samples // BLOCK) * BLOCK)
+    residual, seen = _tiled(X, tile), None if observed is None else _tiled(observed, tile)
+
+    def sweep(carry):
+        residual, codes, _, count = carry
+        done = box_tiles(residual, codes, dictionary, envelope, alpha1, seen, nonnegative=nonnegative)
+        moved = jnp.max(done.moved)
+        # All devices stop together: what is found does not depend on how many there are.
+        moved = moved if axis is None else jax.lax.pmax(moved, axis)
+        return done.residual, done.codes, moved, count + 1
+
+    def go_on(carry):
+        return (carry[2] > tol * jnp.max(envelope)) & (carry[3] < max_sweeps)
+
+    codes = jnp.zeros((len(residual), len(dictionary), tile), X.dtype)
+    start = (residual, codes, jnp.asarray(jnp.inf, X.dtype), 0)
+    _, codes, _, count = jax.lax.while_loop(go_on, sweep, start)
+    return jnp.swapaxes(codes, 1, 2).reshape(-1, len(dictionary))[:n_samples], jnp.full(n_samples, count)
+
+
+@partial(jax.jit, static_argnames=("tol", "max_sweeps", "nonnegative", "mesh"))
+def box_lasso(
+    X, dictionary, envelope, alpha1, tol, max_sweeps, *, observed=None, nonnegative=False, mesh=None
+):
     """Coordinate descent until no code moves by more than ``tol`` times the largest envelope.
 
     Parameters
@@ -32,32 +60,22 @@ def box_lasso(X, dictionary, envelope, alpha1, tol, max_sweeps, *, observed=None
         Unit-norm rows.
     envelope : array, shape (K,)
         Largest magnitude allowed.
-    alpha1, tol : scalar
+    alpha1 : scalar
+    tol : float
     max_sweeps : int
     observed : array, shape (N, P), optional
         1 where an entry was observed, 0 elsewhere; X is zero there.
     nonnegative : bool
+    mesh : Mesh, optional
+        Over whose devices the samples are spread.
 
     Returns
     -------
     codes : array, shape (N, K)
     n_sweeps : array of int, shape ()
     """
-    n_samples, n_atoms = len(X), len(dictionary)
-    tile = min(TILE, -(-n_samples // BLOCK) * BLOCK)
-    pad = -n_atoms % BLOCK
-    dictionary, envelope = jnp.pad(dictionary, ((0, pad), (0, 0))), jnp.pad(envelope, (0, pad))
-    residual, seen = _tiled(X, tile), None if observed is None else _tiled(observed, tile)
-
-    def sweep(carry):
-        residual, codes, _, count = carry
-        done = box_tiles(residual, codes, dictionary, envelope, alpha1, seen, nonnegative=nonnegative)
-        return done.residual, done.codes, jnp.max(done.moved), count + 1
-
-    def go_on(carry):
-        return (carry[2] > tol * jnp.max(envelope)) & (carry[3] < max_sweeps)
-
-    codes = jnp.zeros((len(residual), len(dictionary), tile), X.dtype)
-    start = (residual, codes, jnp.asarray(jnp.inf, X.dtype), 0)
-    _, codes, _, count = jax.lax.while_loop(go_on, sweep, start)
-    return jnp.swapaxes(codes, 1, 2).reshape(-1, len(dictionary))[:n_samples, :n_atoms], count
+    n_atoms, pad = len(dictionary), -len(dictionary) % BLOCK
+    whole = jnp.pad(dictionary, ((0, pad), (0, 0))), jnp.pad(envelope, (0, pad)), jnp.asarray(alpha1)
+    solve = partial(_descend, tol, max_sweeps, nonnegative, None if mesh is None else SAMPLES)
+    codes, count = over_samples(mesh, solve)((X, observed), whole)
+    return codes[:, :n_atoms], jnp.max(count)

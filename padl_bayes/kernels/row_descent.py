@@ -1,5 +1,6 @@
 """Descent on a fixed set of rows: sweeps with momentum, and Newton steps, until the set's own duality gap is small."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -7,14 +8,26 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from padl_bayes.kernels import feasibility_sweep, newton_step, sweep_rows
-from padl_bayes.kernels.dual_bound import dual_bound
+from padl_bayes.kernels import dual_bound, feasibility_sweep, newton, newton_step, row_sweep, sweep_rows
 from padl_bayes.kernels.newton import within
 from padl_bayes.kernels.row_sweep import Iterate, matmul, penalty
 
 LEAST_MOMENTUM, MOST_MOMENTUM = 0.5, 0.97
 CHECK_EVERY = 10
 PATIENCE = 5
+
+
+class RowKernels(NamedTuple):
+    """What goes over whole rows of codes."""
+
+    sweep: Callable
+    project: Callable
+    newton: Callable
+
+
+FASTEST = RowKernels(sweep_rows, feasibility_sweep, newton_step)
+# JAX divides these over devices: rows go over all samples.
+DIVISIBLE = RowKernels(row_sweep.sweep, dual_bound.feasibility_sweep, newton.newton_step)
 
 
 class _Progress(NamedTuple):
@@ -45,9 +58,9 @@ def _tune(strength, step, last_step):
     return jnp.where((rate > strength) & (rate < 1), best, strength)
 
 
-def _momentum_sweep(rows, state, nonnegative):
+def _momentum_sweep(kernels, rows, state, nonnegative):
     """Sweep with momentum; where that raised the objective, let the next sweep start from before it."""
-    iterate, objective = sweep_rows(rows, state.iterate, state.momentum, nonnegative=nonnegative)
+    iterate, objective = kernels.sweep(rows, state.iterate, state.momentum, nonnegative=nonnegative)
     slack = 4 * jnp.finfo(objective.dtype).eps * jnp.abs(state.objective)
     accepted = (state.momentum <= 0) | (objective <= state.objective + slack)
     # The sweep that follows an undone one has no momentum either: its predecessor is the rejected point.
@@ -62,10 +75,10 @@ def _momentum_sweep(rows, state, nonnegative):
     )
 
 
-def _try_newton(rows, state):
+def _try_newton(kernels, rows, state):
     """Take a Newton step where that lowers the objective; its residual comes too, taken or not."""
     codes, residual = state.iterate.history[0], state.iterate.residual
-    change = newton_step(rows, matmul(rows.atoms, residual), codes)
+    change = kernels.newton(rows, matmul(rows.atoms, residual), codes)
     dual_point = residual - matmul(rows.atoms.T, change)
     moved = within(codes, change, rows.alpha2)
     left = residual - matmul(rows.atoms.T, moved - codes)
@@ -81,13 +94,13 @@ def _try_newton(rows, state):
     return lax.cond(objective < state.objective, take, lambda: state), dual_point
 
 
-def _check(X, rows, state, nonnegative, lasso):
+def _check(kernels, X, rows, state, nonnegative, lasso):
     """Renew the working set's bound and the momentum, and count checks without progress."""
     step = jnp.sqrt(jnp.sum((state.iterate.residual - state.iterate.previous_residual) ** 2))
     strength = jnp.where(state.momentum > 0, _tune(state.strength, step, state.step), state.strength)
-    state, dual_point = _try_newton(rows, state._replace(strength=strength, step=step))
-    F = feasibility_sweep(rows, dual_point, nonnegative=nonnegative)
-    bound, _ = dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
+    state, dual_point = _try_newton(kernels, rows, state._replace(strength=strength, step=step))
+    F = kernels.project(rows, dual_point, nonnegative=nonnegative)
+    bound, _ = dual_bound.dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
     better = bound > state.bound
     bound = jnp.where(better, bound, state.bound)
     gap = state.objective - bound
@@ -102,16 +115,16 @@ def _check(X, rows, state, nonnegative, lasso):
     )
 
 
-@partial(jax.jit, static_argnames="nonnegative")
-def dual_point_of(X, rows, codes, *, nonnegative):
+@partial(jax.jit, static_argnames=("nonnegative", "kernels"))
+def dual_point_of(X, rows, codes, *, nonnegative, kernels=FASTEST):
     """The dual point of a Newton step, nearly feasible: what certifies codes that are nearly optimal."""
     residual = X - matmul(rows.atoms.T, codes)
-    change = newton_step(rows, matmul(rows.atoms, residual), codes)
-    return feasibility_sweep(rows, residual - matmul(rows.atoms.T, change), nonnegative=nonnegative)
+    change = kernels.newton(rows, matmul(rows.atoms, residual), codes)
+    return kernels.project(rows, residual - matmul(rows.atoms.T, change), nonnegative=nonnegative)
 
 
-@partial(jax.jit, static_argnames=("nonnegative", "lasso"))
-def descend(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso):
+@partial(jax.jit, static_argnames=("nonnegative", "lasso", "kernels"))
+def descend(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso, kernels=FASTEST):
     """Sweep over the rows until their gap is below ``target``, progress ends or ``max_sweeps`` are done.
 
     Parameters
@@ -128,6 +141,8 @@ def descend(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso)
     nonnegative : bool
     lasso : bool
         Whether ``rows.alpha2`` is zero.
+    kernels : RowKernels
+        `DIVISIBLE` ones where samples are spread over devices.
 
     Returns
     -------
@@ -159,8 +174,8 @@ def descend(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso)
 
     def round_of_sweeps(state):
         count = jnp.minimum(CHECK_EVERY, max_sweeps - state.n_sweeps)
-        state = lax.fori_loop(0, count, lambda _, s: _momentum_sweep(rows, s, nonnegative), state)
-        return _check(X, rows, state, nonnegative, lasso)
+        state = lax.fori_loop(0, count, lambda _, s: _momentum_sweep(kernels, rows, s, nonnegative), state)
+        return _check(kernels, X, rows, state, nonnegative, lasso)
 
     def unfinished(state):
         open_gap = state.objective - state.bound > target

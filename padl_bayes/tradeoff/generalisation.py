@@ -30,12 +30,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_count, check_matrix, check_scalar
-from padl_bayes.kernels.box_lasso import box_lasso
-
-BOX_TOL = 1e-6
-BOX_SWEEPS = 10_000
+from padl_bayes.inference.envelope import codes_in_envelope
 
 
 class GeneralisationBound(NamedTuple):
@@ -70,12 +66,8 @@ def sample_losses(X, dictionary, envelope, alpha1, *, nonnegative=False):
         ``min 1/2 ||x - r D||^2 + alpha1 ||r||_1`` over ``|r_k| <= envelope_k``, to a millionth of the envelope.
     """
     X = check_matrix(X, n_features=dictionary.shape[1])
-    if len(dictionary) == 0:
-        return 0.5 * np.sum(np.square(X, dtype=np.float64), axis=1)
     X, dictionary, envelope = (np.asarray(a, np.float64) for a in (X, dictionary, envelope))
-    with precision_of(X):
-        settings = float(alpha1), BOX_TOL, BOX_SWEEPS
-        codes = np.asarray(box_lasso(X, dictionary, envelope, *settings, nonnegative=bool(nonnegative))[0])
+    codes, _ = codes_in_envelope(X, dictionary, envelope, float(alpha1), nonnegative=nonnegative)
     return 0.5 * np.sum(np.square(X - codes @ dictionary), axis=1) + alpha1 * np.abs(codes).sum(axis=1)
 
 

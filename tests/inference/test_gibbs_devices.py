@@ -33,7 +33,7 @@ SLOW = [
 
 
 def draws_on(n_devices, path, *settings):
-    flags = os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={n_devices}"
+    flags = f"--xla_force_host_platform_device_count={n_devices} " + os.environ.get("XLA_FLAGS", "")
     env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(path), str(n_devices), *settings]
     subprocess.run(command, env=env, check=True, timeout=600)

@@ -54,7 +54,7 @@ def means_of(key, X, state, size):
     feed = Feed(open_source(X), size, key[0], 0)
     total, means = 0, None
     for _ in range(feed.n_batches):
-        found, count = batch_means(key, None, feed.spread(), state, feed.whole().hot)
+        found, count = batch_means(key, feed.spread(), state, feed.whole().hot)
         total += count
         means = found if means is None else blend(means, found, count / total)
     assert total == len(X)
@@ -271,7 +271,7 @@ def free_port():
 
 
 def fit_on(devices, processes, folder):
-    flags = os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={devices}"
+    flags = f"--xla_force_host_platform_device_count={devices} " + os.environ.get("XLA_FLAGS", "")
     env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     path, port = folder / f"{devices}-{processes}.npz", free_port()
     started = [

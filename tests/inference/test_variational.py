@@ -334,8 +334,8 @@ def test_a_bound_that_lacks_a_term_is_seen_to_fall(broken, monkeypatch, figure):
 def test_an_m_step_that_forgets_the_variance_is_seen_to_lower_the_bound(masked, monkeypatch):
     true_sweep, true_variances = variational.sweep, variational._variances
 
-    def forgetful(slab, problem, state, residual):
-        codes, square, energy, bound, sums = true_sweep(slab, problem, state, residual)
+    def forgetful(*arguments):
+        codes, square, energy, bound, sums = true_sweep(*arguments)
         return codes, square, energy, bound, sums._replace(variance=jnp.zeros_like(sums.variance))
 
     monkeypatch.setattr(variational, "sweep", forgetful)

@@ -75,7 +75,9 @@ def pull_towards(uniforms, proposal, residual, two_sided):
     concentration = choice_of(uniforms["concentration"], jnp.asarray(proposal.concentrations, residual.dtype))
     sign = jnp.where((uniforms["sign"] < 0.5) & two_sided, -1, 1).astype(residual.dtype)
     vague = uniforms["vague"] < UNIFORM_SHARE
-    return jnp.where(vague, 0, sign * concentration) * _unit(residual[sample][None])[0]
+    # Of samples on several devices: one is looked up, where JAX would gather all to take a slice.
+    chosen = jnp.take(residual, sample[None], axis=0, mode="clip")
+    return jnp.where(vague, 0, sign * concentration) * _unit(chosen)[0]
 
 
 def log_density_of(direction, proposal, residual, two_sided):
@@ -110,7 +112,7 @@ def total(*terms):
 def uniforms_of(rules, n_samples, n_atoms):
     """Shapes of the uniform numbers that `birth_death` takes."""
     shapes = {"birth": (), "accept": (), "place": (n_atoms,)}
-    return shapes | uniforms_towards(n_samples) | {"flip": (rules.n_flip,), "codes": (rules.n_codes,)}
+    return shapes | uniforms_towards(n_samples) | {"flip": (rules.n_flip,)} | rules.for_codes
 
 
 def birth_death(uniforms, turns, spare, rules, proposal, two_sided, residual, z):
@@ -160,7 +162,7 @@ def birth_death(uniforms, turns, spare, rules, proposal, two_sided, residual, z)
     )
     accepted = wanted[k] & (jnp.log(uniforms["accept"]) < jnp.where(birth, log_ratio, -log_ratio))
 
-    codes, born = rules.draw_codes(uniforms["codes"], linear, tau, atom, shared)
+    codes, born = rules.draw_codes(uniforms, linear, tau, atom, shared)
     new = {name: jnp.where(birth, born[name], spare[name]) for name in old}
     codes = jnp.where(birth, codes, 0)
     change = jnp.where(accepted, codes_before, 0), -jnp.where(accepted, codes, 0)

@@ -1,11 +1,14 @@
-"""All chains side by side."""
+"""All chains side by side, each device with chains of its own, or all of them with samples of their own."""
 
 from functools import partial
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from padl_bayes._devices import mesh_over
+
+from .divided import Divided
 from .start import pad_start, start_with
 from .transition import transition
 
@@ -41,27 +44,25 @@ def _mesh(n_chains):
     return jax.make_mesh((len(devices),), ("chain",), (jax.sharding.AxisType.Auto,))
 
 
-class Chains:
-    """The chains of one kernel on one data set; ``watch(sweeps, stage, states)`` is called on the way.
+class Together:
+    """Chains that each lie on one device with all samples; devices have chains of their own if they can share evenly.
 
-    The first ``n_anneal`` sweeps are annealed.
+    Parameters
+    ----------
+    kernel : Gibbs
+    data : Data
+    n_chains : int
+    method : {"vectorized", "sequential"}
     """
 
-    def __init__(self, kernel, X, mask, n_chains, watch, method="vectorized", n_anneal=0):
-        self.method = method
-        self.kernel, self.n_chains, self.watch = kernel, n_chains, watch
-        self.arguments = (X, mask)
-        self.data, self.mesh = kernel.data(X, mask, n_anneal=n_anneal), _mesh(n_chains)
+    def __init__(self, kernel, data, n_chains, method):
+        self.mesh = _mesh(n_chains)
+        self._kernel, self._data = kernel, data
+        self.advance = partial(advance, kernel.config, data, method=method, mesh=self.mesh)
 
-    def start(self, random_state, start, n_active=None):
-        """States of all chains: at a fit, with ``n_active`` (chains,) atoms, or at random."""
-        keys = jax.random.split(jax.random.key(random_state), self.n_chains)
-        if start is not None:
-            padded = pad_start(start, self.kernel.config.n_atoms)
-            start = jax.tree.map(lambda a: jnp.broadcast_to(a, (self.n_chains, *jnp.shape(a))), padded)
-        elif n_active is not None:
-            start = start_with(n_active, self.kernel.config.n_atoms)
-        return self.place(self.kernel.init(keys, 0, start, self.arguments))
+    def start(self, keys, init):
+        """States to start from: ``init``, one row a chain, and what it lacks at random."""
+        return self.place(self._kernel.init(keys, 0, init, (self._data.X, self._data.mask)))
 
     def place(self, states):
         """Spread the states of all chains over the devices."""
@@ -69,24 +70,59 @@ class Chains:
             return states
         return jax.device_put(states, jax.NamedSharding(self.mesh, jax.P("chain")))
 
-    def _advance(self, states, n_sweeps):
-        return advance(self.kernel.config, self.data, states, n_sweeps, method=self.method, mesh=self.mesh)
+    def own(self, z):
+        """Sites with the codes of the samples of this process."""
+        return z
+
+    def fetch(self, states):
+        """States with all codes, NumPy."""
+        return jax.device_get(states)
+
+
+class Chains:
+    """The chains of one kernel on one data set; ``watch(sweeps, stage, states)`` is called on the way.
+
+    The first ``n_anneal`` sweeps are annealed. Samples are spread over ``devices`` if any are named.
+    """
+
+    def __init__(self, kernel, X, mask, n_chains, watch, method="vectorized", n_anneal=0, devices=None):
+        self.kernel, self.n_chains, self.watch = kernel, n_chains, watch
+        self.data, self.mesh = kernel.data(X, mask, n_anneal=n_anneal), mesh_over(devices)
+        if self.mesh is None:
+            self.program: Any = Together(kernel, self.data, n_chains, method)
+        else:
+            # No device is to hold all samples.
+            self.data = jax.device_get(self.data)
+            self.program = Divided(kernel.config, self.data, self.mesh, method)
+
+    def start(self, random_state, start, n_active=None):
+        """States of all chains: at a fit, with ``n_active`` (chains,) atoms, or at random."""
+        keys = jax.random.split(jax.random.key(random_state), self.n_chains)
+        if start is not None:
+            padded = pad_start(start, self.kernel.config.n_atoms)
+            start = jax.tree.map(lambda a: np.broadcast_to(a, (self.n_chains, *np.shape(a))), padded)
+        elif n_active is not None:
+            start = start_with(n_active, self.kernel.config.n_atoms)
+        return self.program.start(keys, start)
 
     def warm_up(self, states, n_sweeps, save):
         """States after ``n_sweeps`` that are not kept; ``save(states)`` is called on the way."""
         for first in range(0, n_sweeps, CHUNK):
             sweeps = min(CHUNK, n_sweeps - first)
-            states = jax.block_until_ready(self._advance(states, sweeps))
+            states = jax.block_until_ready(self.program.advance(states, sweeps))
             self.watch(sweeps, "warm-up", states)
             save(states)
         return states
 
     def collect(self, states, n_draws, thinning):
-        """States after ``n_draws`` times ``thinning`` sweeps, and sites and statistics (chain, draw, ...)."""
+        """States after ``n_draws`` times ``thinning`` sweeps, and sites and statistics (chain, draw, ...).
+
+        Codes are those of the samples of this process.
+        """
         drawn = []
         for _ in range(n_draws):
-            states = self._advance(states, thinning)
+            states = self.program.advance(states, thinning)
             stats = {"lp": states.lp, "move_acceptance": states.move_acceptance}
-            drawn.append(jax.device_get((states.z, stats)))
+            drawn.append(jax.device_get((self.program.own(states.z), stats)))
         self.watch(n_draws * thinning, "sampling", states)
         return states, jax.tree.map(lambda *each: np.stack(each, axis=1), *drawn)

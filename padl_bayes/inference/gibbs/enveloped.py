@@ -76,11 +76,10 @@ def rules(nonnegative, priors, fixed, n_samples):
     def draw_codes(uniforms, linear, tau, atom, shared):
         envelope = jax.lax.cond(
             shared["collapsed"],
-            lambda: draw_envelope(uniforms[:N_UNIFORMS], linear, tau, atom, shared),
+            lambda: draw_envelope(uniforms["slice"], linear, tau, atom, shared),
             lambda: atom["envelope"],
         )
-        sides = uniforms[N_UNIFORMS:].reshape(2, n_samples)
-        codes = law.draw(linear, tau, (shared["rate_l1"], envelope), sides)
+        codes = law.draw(linear, tau, (shared["rate_l1"], envelope), uniforms["entries"])
         return codes, atom | {"envelope": envelope}
 
     def draw_atom(key, codes, active, atom, shared):
@@ -91,7 +90,8 @@ def rules(nonnegative, priors, fixed, n_samples):
         z = z if "dictionary" in fixed else shear(key_shear, z, _code_prior(z, n_samples, nonnegative))
         return _draw_rates(key_rates, z, priors, fixed, n_samples, nonnegative)
 
-    return Rules(flip, draw_codes, draw_atom, draw_shared, ("envelope",), 2, N_UNIFORMS + 2 * n_samples)
+    for_codes = {"slice": (N_UNIFORMS,), "entries": (2, n_samples)}
+    return Rules(flip, draw_codes, draw_atom, draw_shared, ("envelope",), 2, for_codes)
 
 
 def _code_prior(z, n_samples, nonnegative):

@@ -53,7 +53,7 @@ def _choose(law, z, likeness, uniforms, residual, codes):
     return residual, codes.at[:, pair].set(after)
 
 
-def exchange(key, law, n_tries, residual, z):
+def exchange(key, law, n_tries, residual, z, *, divided=False):
     """Exchange samples between the atoms of some pairs, under a two-level slab.
 
     Parameters
@@ -64,6 +64,8 @@ def exchange(key, law, n_tries, residual, z):
         Pairs, one after the other.
     residual : array, shape (N, P)
     z : dict
+    divided : bool
+        Whether samples lie on several devices.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def exchange(key, law, n_tries, residual, z):
     scalars: dict[str, tuple] = {"evenly": ()}
     places = dict.fromkeys(("crowded", "first", "second"), (n_atoms,))
     shapes = scalars | places | {"which": (n_samples,), "code": (2, n_samples)}
-    uniforms = draw_uniforms(key, shapes, (n_tries,), residual.dtype)
+    uniforms = draw_uniforms(key, shapes, (n_tries,), residual.dtype, divided=divided)
 
     likeness = _likeness(z)
 

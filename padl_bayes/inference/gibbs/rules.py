@@ -9,7 +9,8 @@ class Rules(NamedTuple):
 
     ``atom`` is a mapping of what belongs to the atom, its direction ``dictionary`` (P,) included; ``shared`` one of
     what all atoms share. ``linear`` (N,) is tau times the correlation of the atom with the residual without it;
-    ``uniforms`` are as many uniform random numbers as ``n_flip`` or ``n_codes`` says.
+    ``uniforms`` are uniform random numbers: for a flip as many as ``n_flip`` says, for codes a mapping that has arrays
+    with the names and shapes in ``for_codes``.
 
     Attributes
     ----------
@@ -27,7 +28,8 @@ class Rules(NamedTuple):
         ``(key, z) -> z``: update of what the slabs of all atoms share, given all codes; ends a sweep.
     names : tuple of str
         Names of what belongs to an atom, but for its direction.
-    n_flip, n_codes : int
+    n_flip : int
+    for_codes : dict of str to tuple
     """
 
     flip: Callable
@@ -36,4 +38,4 @@ class Rules(NamedTuple):
     draw_shared: Callable
     names: tuple[str, ...]
     n_flip: int
-    n_codes: int
+    for_codes: dict

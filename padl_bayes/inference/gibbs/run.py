@@ -1,11 +1,13 @@
 """Chains of the Gibbs sampler in chunks, so that codes need not be kept: their moments are taken on the way."""
 
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from padl_bayes._devices import joined
 from padl_bayes._memory import check_fits
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import (
@@ -118,6 +120,7 @@ def sample_gibbs(
     resume=None,
     checkpoint=None,
     reference=None,
+    devices=None,
     progress=False,
     max_bytes=None,
 ):
@@ -162,6 +165,10 @@ def sample_gibbs(
     reference : array_like, shape (K_ref, P), optional
         Dictionary whose order the labels of the alignment follow. Default: the one of ``init``, or what the first
         chain found in its warm-up.
+    devices : "all", int or sequence of Device, optional
+        Samples are divided over them (a number: the first ones), all chains on each; what meets is sized by atoms, and
+        draws are those of one device but for rounding. Under `jax.distributed` every process makes the same call, with
+        devices of all, and returns the same draws. If not given, chains are divided: see the notes.
     progress : bool
         Show a progress bar.
     max_bytes : int, optional
@@ -181,8 +188,8 @@ def sample_gibbs(
 
     Notes
     -----
-    With several devices and a number of chains that they divide, each device has its share of the chains. A chain has
-    random numbers of its own, which depend on neither.
+    With several devices, none of them named, and a number of chains that they divide, each device has its share of the
+    chains. A chain has random numbers of its own, which depend on neither.
     """
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
@@ -205,24 +212,30 @@ def sample_gibbs(
     asked |= dict(keep_codes=keep_codes, chain_method=chain_method, random_state=random_state)
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
         n_anneal = kernel.n_anneal(counts["num_warmup"], start)
-        chains = Chains(kernel, X, mask, num_chains, watch, chain_method, n_anneal)
+        chains = Chains(kernel, X, mask, num_chains, watch, chain_method, n_anneal, devices)
         if checkpoint is not None:
             asked["data"] = digest((chains.data, start, start_active, reference))
         saved = Checkpoint(checkpoint, asked)
         state = saved.state if resume is None else resume.state
-        state = chains.start(random_state, start, start_active) if state is None else chains.place(state)
+        state = (
+            chains.start(random_state, start, start_active) if state is None else chains.program.place(state)
+        )
         if not saved.parts:
             done = int(state.i[0]) if resume is None else 0
-            state = chains.warm_up(state, counts["num_warmup"] - done, saved.save)
+            state = chains.warm_up(state, counts["num_warmup"] - done, partial(_save, chains, saved))
             saved.save_reference(_reference(reference, start, state, resume))
         chunk = _chunk(N, n_atoms, num_chains, X.dtype)
         state = _collect(chains, state, saved, keep_codes, n_draws, thinning, chunk)
     samples, stats, moments, alignment = join(saved.parts, fixed.get("dictionary"))
+    if chains.mesh is not None:
+        samples, moments = _of_all(chains.mesh, samples, moments)
     wall_time = time.perf_counter() - started
     return GibbsDraws(samples, stats, moments, alignment, state, wall_time, random_state, settings | counts)
 
 
 def _check_one_start(init, start_active, resume, checkpoint):
+    if checkpoint is not None and jax.process_count() > 1:
+        raise ValueError(f"checkpoint needs one process, found {jax.process_count()}")
     if checkpoint is not None and resume is not None:
         raise ValueError("checkpoint goes on by itself where it was, found resume as well")
     if start_active is not None and not (init is None and resume is None):
@@ -234,9 +247,21 @@ def _collect(chains, state, saved, keep_codes, wanted, thinning, chunk):
     left = wanted - sum(map(count_draws, saved.parts))
     while left > 0:
         state, drawn = chains.collect(state, min(chunk, left), thinning)
-        saved.save(state, make_part(chains.kernel, saved.reference, keep_codes, *drawn))
+        _save(chains, saved, state, make_part(chains.kernel, saved.reference, keep_codes, *drawn))
         left -= min(chunk, left)
-    return jax.device_get(state)
+    return chains.program.fetch(state)
+
+
+def _save(chains, saved, state, part=None):
+    saved.save(chains.program.fetch(state) if saved.enabled else state, part)
+
+
+def _of_all(mesh, samples, moments):
+    """Draws and moments of the codes of all processes."""
+    moments = {name: joined(mesh, table)[0] for name, table in moments.items()}
+    if "codes" in samples:
+        samples |= {"codes": np.moveaxis(joined(mesh, np.moveaxis(samples["codes"], 2, 0))[0], 0, 2)}
+    return samples, moments
 
 
 def _reference(reference, start, state, resume):

@@ -90,8 +90,7 @@ def uniforms_of(rules, n_samples, n_atoms):
     """Shapes of the uniform numbers that `split_merge` takes."""
     scalars = dict.fromkeys(("split", "accept", "near", "side", "nearness"), ())
     places = dict.fromkeys(("place", "first", "partner"), (n_atoms,))
-    codes = {"beside": (3, n_samples), "codes": (rules.n_codes,)}
-    return scalars | places | uniforms_towards(n_samples) | codes
+    return scalars | places | uniforms_towards(n_samples) | {"beside": (3, n_samples)} | rules.for_codes
 
 
 def split_merge(uniforms, turns, spare, rules, proposal, two_sided, residual, z, *, law):
@@ -165,7 +164,7 @@ def split_merge(uniforms, turns, spare, rules, proposal, two_sided, residual, z,
     accepted = possible & (jnp.log(uniforms["accept"]) < jnp.where(split, log_ratio, -log_ratio))
 
     drawn_for = {name: jnp.where(split, other[name], atom[name]) for name in names}
-    drawn, _ = rules.draw_codes(uniforms["codes"], jnp.where(split, beside, linear), tau, drawn_for, shared)
+    drawn, _ = rules.draw_codes(uniforms, jnp.where(split, beside, linear), tau, drawn_for, shared)
     new = {name: jnp.where(split, other[name], spare[name]) for name in names}
     new_codes = jnp.where(split, drawn, 0)
     codes = jnp.where(split, codes, drawn)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from padl_bayes.kernels.slice_sampling import slice_sample
-from padl_bayes.kernels.uniforms import draw_uniforms, uniform_open
+from padl_bayes.kernels.uniforms import draw_uniforms
 from padl_bayes.kernels.von_mises_fisher import draw_turns, draw_uniform_directions, turn
 
 from .probability import draw_beta
@@ -36,7 +36,7 @@ def explained(codes, directions):
     return jnp.stack(codes, axis=1) @ jnp.stack(directions)
 
 
-def _update_atom(rules, fixed, tau, shared, residual, inputs):
+def _update_atom(rules, fixed, tau, shared, divided, residual, inputs):
     """Activation with the codes integrated out, then codes and the direction."""
     key, uniforms, turns, atom, active, old = inputs
     without = residual + jnp.outer(old, atom["dictionary"])
@@ -47,7 +47,7 @@ def _update_atom(rules, fixed, tau, shared, residual, inputs):
     flipped = jnp.log(uniforms["accept"]) < uphill
     on = (active == 1) ^ flipped
     # The many of them are not drawn beforehand: together they would take more memory than the data.
-    for_codes = uniform_open(key, (rules.n_codes,), linear.dtype)
+    for_codes = draw_uniforms(key, rules.for_codes, (), linear.dtype, divided=divided)
     codes, atom = rules.draw_codes(for_codes, linear, tau, proposed, shared)
     codes, direction = jnp.where(on, codes, 0), atom["dictionary"]
     if "dictionary" not in fixed:
@@ -79,7 +79,7 @@ def _draw_own(key, rules, shared, atoms, active, codes, n_spare):
     return own, spare
 
 
-def sweep_atoms(key, rules, fixed, residual, z, n_spare=0):
+def sweep_atoms(key, rules, fixed, residual, z, n_spare=0, *, divided=False):
     """Update all atoms in turn.
 
     Parameters
@@ -92,6 +92,8 @@ def sweep_atoms(key, rules, fixed, residual, z, n_spare=0):
     z : dict
         Values of all sites.
     n_spare : int
+    divided : bool
+        Whether samples lie on several devices.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def sweep_atoms(key, rules, fixed, residual, z, n_spare=0):
     inputs = (keys, uniforms, turns, atoms, z["active"], z["codes"].T)
 
     def step(residual, one):
-        return _update_atom(rules, fixed, tau, shared, residual, one)
+        return _update_atom(rules, fixed, tau, shared, divided, residual, one)
 
     residual, (atoms, active, codes, probability) = jax.lax.scan(step, residual, inputs)
     # What is an atom's own has no part in the others' updates.

@@ -28,7 +28,7 @@ class Config(NamedTuple):
     """What is compiled in: the program's variant, the number of places, how many moves are tried how often.
 
     ``settled``: which atoms are active is given, by an activation rate of 0 or 1. ``every_code``: so is, by a usage
-    of 1 but for rounding, that every sample uses every atom.
+    of 1 but for rounding, that every sample uses every atom. ``divided``: samples lie on several devices.
     """
 
     slab: str
@@ -38,6 +38,7 @@ class Config(NamedTuple):
     temper_every: int
     settled: bool
     every_code: bool
+    divided: bool = False
 
 
 class Data(NamedTuple):
@@ -137,7 +138,7 @@ def _move(config, key, rules, spare, residual, z):
     key_turns, *keys = jax.random.split(key, 1 + len(moves))
     turns = draw_turns(key_turns, (config.n_moves, len(moves)), n_features, dtype)
     uniforms = [
-        draw_uniforms(key, shapes, (config.n_moves,), dtype)
+        draw_uniforms(key, shapes, (config.n_moves,), dtype, divided=config.divided)
         for key, (_, shapes) in zip(keys, moves, strict=True)
     ]
 
@@ -162,9 +163,8 @@ def _exchange(config, key, annealed, residual, z):
     law = _law_of(config)
     if law is None or config.every_code or not config.n_moves:
         return residual, z
-    return jax.lax.cond(
-        annealed, lambda at: at, lambda at: exchange(key, law, config.n_moves, *at), (residual, z)
-    )
+    step = partial(exchange, key, law, config.n_moves, divided=config.divided)
+    return jax.lax.cond(annealed, lambda *at: at, step, residual, z)
 
 
 def _temper(config, key, due, residual, z):
@@ -202,7 +202,8 @@ def _transition(config, data, state, due, collapsed, annealed):
     z["activation_log_odds"] = logit(z["activation_rate"]) + bonus(data.n_anneal, state.i, X)
     z["collapsed"] = collapsed
     residual = residual_of(keys[0], X, mask, z)
-    residual, z, spare = sweep_atoms(keys[1], rules, fixed, residual, z, 2 * config.n_moves)
+    n_spare = 2 * config.n_moves
+    residual, z, spare = sweep_atoms(keys[1], rules, fixed, residual, z, n_spare, divided=config.divided)
     share = jnp.zeros((), X.dtype)
     if config.n_moves:
         residual, z, share = _move(config, keys[2], rules, spare, residual, z)

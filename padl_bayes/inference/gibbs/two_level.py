@@ -47,8 +47,8 @@ def rules(slab, nonnegative, priors, fixed, n_samples, every_code=False):
         return atom, log_odds, log_odds
 
     def draw(uniforms, linear, tau, atom, shared):
-        uniforms = uniforms.reshape(3, len(linear))
-        return draw_entry(law, linear, tau, logit(atom["usage"]), atom["rate"], uniforms), atom
+        usage_logit = logit(atom["usage"])
+        return draw_entry(law, linear, tau, usage_logit, atom["rate"], uniforms["entries"]), atom
 
     def draw_atom(key, codes, active, atom, shared):
         on = jnp.asarray(active, codes.dtype)
@@ -66,4 +66,4 @@ def rules(slab, nonnegative, priors, fixed, n_samples, every_code=False):
         sheared = every_code and "dictionary" not in fixed
         return shear(key, z, _code_prior(z, law, nonnegative)) if sheared else z
 
-    return Rules(flip, draw, draw_atom, draw_shared, ("usage", "rate"), 0, 3 * n_samples)
+    return Rules(flip, draw, draw_atom, draw_shared, ("usage", "rate"), 0, {"entries": (3, n_samples)})
