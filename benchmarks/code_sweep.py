@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks._posterior import Page, run_page
 
-REPEATS = 5
+REPEATS = 3
 MATRIX = 2048
-PASSES = 5
+PASSES = 3
 # Additions, multiplications and divisions of the posterior of one entry, as csrc/slabs.h computes it. Of a draw no more
 # are counted, though most of its work is of other kinds.
 ENTRY = {
