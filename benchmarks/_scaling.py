@@ -98,7 +98,7 @@ def _epoch(folder, run):
         feed.start_epoch()
         means, total = None, 0.0
         for _ in range(feed.n_batches):
-            found, count = batch_means(SLAB, feed.mesh, feed.spread(), state, whole.hot)
+            found, count = batch_means(SLAB, feed.spread(), state, whole.hot)
             total += count
             means = found if means is None else blend(means, found, count / total)
         maximise(SLAB, whole, state, means)

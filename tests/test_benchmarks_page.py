@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 
+import jax
 import numpy as np
 import pytest
 
@@ -68,6 +69,8 @@ def test_devices_agree_and_their_memory_is_seen():
 )
 def test_toy_runs_of_scaling(part, tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "alone", lambda function, *arguments, environment=None: function(*arguments))
+    # Nothing that another test compiled is to be at hand.
+    jax.clear_caches()
     r = scaling.run_part(part, None, lambda text: None) | {"machine": MACHINE.format(1)}
     check_page(part, r)
     first, last = r["rows"]
