@@ -27,23 +27,25 @@ ENTRY = {
 
 
 class Part(NamedTuple):
-    """Slab, precision, rule, samples, features, atoms."""
+    """Slab, precision, samples, features, atoms, rule."""
 
     slab: str
     dtype: str
-    rule: str = "means"
     n_samples: int = 100_000
     n_features: int = 64
     n_atoms: int = 256
+    rule: str = "means"
 
 
 PARTS = {
-    f"{'' if rule == 'means' else 'Gibbs draws, '}{slab}, {dtype}": Part(f"bernoulli_{slab}", dtype, rule)
+    f"{'' if rule == 'means' else 'Gibbs draws, '}{slab}, {dtype}": Part(
+        f"bernoulli_{slab}", dtype, rule=rule
+    )
     for rule in ("means", "draws")
     for slab in ("laplace", "gaussian")
     for dtype in ("float64", "float32")
 }
-QUICK = Part("bernoulli_laplace", "float32", "draws", 2000, 8, 16)
+QUICK = Part("bernoulli_laplace", "float32", 2000, 8, 16, "draws")
 
 
 def _passes(part):
@@ -147,7 +149,7 @@ def run_part(part, options, say):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             runs[f"{name} {threads}"] = pool.submit(_measure, part, threads, kernels).result()
     work = part.n_samples * part.n_atoms * (4 * part.n_features + ENTRY[part.slab, part.dtype])
-    return {"sizes": part[3:], "cores": cores, "work": work, "runs": runs}
+    return {"sizes": part[2:5], "cores": cores, "work": work, "runs": runs}
 
 
 def section(name, r):
