@@ -20,6 +20,7 @@ namespace ffi = xla::ffi;
 
 constexpr int64_t kParts = 16;  // whose sums are added in order, whatever the threads
 constexpr int64_t kTile = 16;   // samples whose codes are read together
+constexpr int64_t kWidth = kLanes<double> < 4 ? 4 : kLanes<double>;  // of whole vectors and of rows by fours
 constexpr double kSingular = 1e-12;
 
 template <typename T>
@@ -92,7 +93,7 @@ void solve_upper(const double* l, int64_t n, double* x) {
 // Lower triangle of y' y for y (n, columns), row by row up to the vector that holds the diagonal.
 void products(const double* y, int64_t n, int64_t columns, double* out) {
   for (int64_t i = 0; i < columns; i += 4)
-    for (int64_t at = 0; at <= i; at += kLanes<double>) {
+    for (int64_t at = 0; at <= i + 3; at += kLanes<double>) {
       Vec<double> sum[4] = {};
       for (int64_t m = 0; m < n; ++m) {
         const Vec<double> with = load(y + m * columns + at);
@@ -198,7 +199,7 @@ class Newton {
     const int64_t s = support.free.size(), c = support.clipped.size(), K = task_.rows;
     if (c == 0) return;
     // The clipped atoms' columns, then that of the slopes.
-    const int64_t columns = (c + kLanes<double>) / kLanes<double> * kLanes<double>;
+    const int64_t columns = (c + kWidth) / kWidth * kWidth;
     scratch.columns.assign(s * columns, 0.0);
     scratch.products.resize(columns * columns);
     const double* l = factor(support, scratch);
