@@ -3,6 +3,7 @@
 // Given the levels of the rows, samples do not meet: each solves for its free codes. What is left of the objective is
 // quadratic in the levels (a Schur complement, summed over samples).
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -19,8 +20,7 @@ namespace {
 namespace ffi = xla::ffi;
 
 constexpr int64_t kParts = 16;  // whose sums are added in order, whatever the threads
-constexpr int64_t kTile = 16;   // samples whose codes are read together
-constexpr int64_t kWidth = kLanes<double> < 4 ? 4 : kLanes<double>;  // of whole vectors and of rows by fours
+constexpr int64_t kTile = 64;   // samples whose codes are read together
 constexpr double kSingular = 1e-12;
 
 template <typename T>
@@ -33,75 +33,108 @@ struct Task {
 
 // The used codes of a sample: free ones with their slope, clipped ones with their sign and slope outwards.
 struct Support {
-  std::vector<int> free, clipped;
-  std::vector<double> slope, sign, outwards;
-
-  void clear() {
-    free.clear();
-    clipped.clear();
-    slope.clear();
-    sign.clear();
-    outwards.clear();
-  }
+  int64_t free, clipped;
+  const int* free_atoms;
+  const int* clipped_atoms;
+  const double* slope;
+  const double* sign;
+  const double* outwards;
 };
 
-// Cholesky's factor L (n, n) in place of the lower triangle, its diagonal inverted. A variable that depends on those
-// before it has zero there, and keeps its value.
-void factorise(double* a, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    double* row = a + i * n;
-    const double diagonal = row[i];
-    double left = diagonal;
-    for (int64_t j = 0; j < i; ++j) {
-      const double* other = a + j * n;
-      double sum = row[j];
-      for (int64_t m = 0; m < j; ++m) sum -= row[m] * other[m];
-      row[j] = sum * other[j];
-      left -= row[j] * row[j];
-    }
-    // Not a number passes, as an error must.
-    row[i] = left <= kSingular * diagonal ? 0 : 1 / std::sqrt(left);
+// The used codes of many samples, one after the other.
+class Supports {
+ public:
+  void clear() {
+    ends_.clear();
+    atoms_.clear();
+    signs_.clear();
+    slopes_.clear();
   }
-}
 
-// x (n, columns) becomes the solution of L y = x; ``columns`` is a multiple of the lanes.
-void solve_lower(const double* l, int64_t n, double* x, int64_t columns) {
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t at = 0; at < columns; at += kLanes<double>) {
-      Vec<double> sum = load(x + i * columns + at);
-      for (int64_t j = 0; j < i; ++j) sum -= l[i * n + j] * load(x + j * columns + at);
-      store(x + i * columns + at, sum * l[i * n + i]);
-    }
-}
+  int64_t size() const { return ends_.size(); }
 
-void solve_lower(const double* l, int64_t n, double* x) {
-  for (int64_t i = 0; i < n; ++i) {
-    double sum = x[i];
-    for (int64_t j = 0; j < i; ++j) sum -= l[i * n + j] * x[j];
-    x[i] = sum * l[i * n + i];
+  // One more sample.
+  void append(const Supports& free, const Supports& clipped) {
+    add(free);
+    const int64_t middle = atoms_.size();
+    add(clipped);
+    ends_.push_back({middle, static_cast<int64_t>(atoms_.size())});
   }
-}
 
-void solve_upper(const double* l, int64_t n, double* x) {
-  for (int64_t i = n - 1; i >= 0; --i) {
-    double sum = x[i];
-    for (int64_t j = i + 1; j < n; ++j) sum -= l[j * n + i] * x[j];
-    x[i] = sum * l[i * n + i];
+  // One more code of the last sample.
+  void append(int atom, double sign, double slope) {
+    atoms_.push_back(atom);
+    signs_.push_back(sign);
+    slopes_.push_back(slope);
   }
-}
 
-// Lower triangle of y' y for y (n, columns), row by row up to the vector that holds the diagonal.
-void products(const double* y, int64_t n, int64_t columns, double* out) {
-  for (int64_t i = 0; i < columns; i += 4)
-    for (int64_t at = 0; at <= i + 3; at += kLanes<double>) {
-      Vec<double> sum[4] = {};
-      for (int64_t m = 0; m < n; ++m) {
-        const Vec<double> with = load(y + m * columns + at);
-        for (int j = 0; j < 4; ++j) sum[j] += y[m * columns + i + j] * with;
+  Support operator[](int64_t i) const {
+    const int64_t begin = i == 0 ? 0 : ends_[i - 1].end, middle = ends_[i].middle;
+    return {middle - begin,         ends_[i].end - middle,   atoms_.data() + begin,  atoms_.data() + middle,
+            slopes_.data() + begin, signs_.data() + middle, slopes_.data() + middle};
+  }
+
+ private:
+  struct End {
+    int64_t middle, end;
+  };
+
+  void add(const Supports& other) {
+    atoms_.insert(atoms_.end(), other.atoms_.begin(), other.atoms_.end());
+    signs_.insert(signs_.end(), other.signs_.begin(), other.signs_.end());
+    slopes_.insert(slopes_.end(), other.slopes_.begin(), other.slopes_.end());
+  }
+
+  std::vector<End> ends_;
+  std::vector<int> atoms_;
+  std::vector<double> signs_, slopes_;
+};
+
+// Symmetric positive matrices with more columns to their right: ``size`` rows of ``stride`` numbers, upper triangle.
+struct Panel {
+  std::vector<double> numbers;
+  int64_t stride = 0;
+
+  double* row(int64_t i) { return numbers.data() + i * stride; }
+  const double* row(int64_t i) const { return numbers.data() + i * stride; }
+
+  // Room for rows and columns, and for whole vectors at the end of a row.
+  void resize(int64_t rows, int64_t columns) {
+    stride = (columns + kLanes<double> - 1) / kLanes<double> * kLanes<double>;
+    if (static_cast<int64_t>(numbers.size()) < rows * stride) numbers.resize(rows * stride);
+  }
+
+  // Take out the first ``pivots`` variables: their rows become those of Cholesky's factor, the diagonal inverted, and
+  // what follows them the Schur complement. A variable that depends on those before it has zero there, and keeps its
+  // value.
+  void eliminate(int64_t pivots, int64_t rows, const double* diagonal) {
+    for (int64_t k = 0; k < pivots; ++k) {
+      double* pivot = row(k);
+      // Not a number passes, as an error must.
+      const double scale = pivot[k] <= kSingular * diagonal[k] ? 0 : 1 / std::sqrt(pivot[k]);
+      for (int64_t at = first_vector(k); at < stride; at += kLanes<double>) store(pivot + at, load(pivot + at) * scale);
+      for (int64_t i = k + 1; i < rows; ++i) {
+        double* other = row(i);
+        const double factor = pivot[i];
+        for (int64_t at = first_vector(i); at < stride; at += kLanes<double>)
+          store(other + at, load(other + at) - factor * load(pivot + at));
       }
-      for (int j = 0; j < 4; ++j) store(out + (i + j) * columns + at, sum[j]);
+      pivot[k] = scale;
     }
-}
+  }
+
+  // x becomes the solution of U x = x for the factor's first ``size`` variables.
+  void solve_upper(int64_t size, double* x) const {
+    for (int64_t i = size - 1; i >= 0; --i) {
+      const double* factor = row(i);
+      double sum = x[i];
+      for (int64_t j = i + 1; j < size; ++j) sum -= factor[j] * x[j];
+      x[i] = sum * factor[i];
+    }
+  }
+
+  static int64_t first_vector(int64_t column) { return column / kLanes<double> * kLanes<double>; }
+};
 
 template <typename T>
 class Newton {
@@ -119,48 +152,49 @@ class Newton {
   void run() {
     const int64_t K = task_.rows;
     std::vector<double> schur(kParts * K * K), gains(kParts * K), work(kParts);
-    for_each_sample([&](int64_t part, const Support& support, Scratch&, int64_t) { work[part] += work_of(support); });
-    for (int64_t part = 1; part < kParts; ++part) work[0] += work[part];
+    std::vector<Supports> supports(kParts);
     // Where samples use many atoms the step would take longer than the sweeps that it saves.
-    if (work[0] > 4.0 * task_.features * K * task_.samples) return;
-    for_each_sample([&](int64_t part, const Support& support, Scratch& scratch, int64_t) {
-      eliminate(support, scratch, schur.data() + part * K * K, gains.data() + part * K);
+    const double most = 4.0 * task_.features * K * task_.samples / kParts;
+    team_.run(kParts, [&](int64_t part) {
+      Scratch scratch;
+      Supports& found = supports[part];
+      for (int64_t first = begin_of(part); first < begin_of(part + 1) && work[part] <= most; first += kTile) {
+        find(first, std::min(kTile, begin_of(part + 1) - first), scratch, found);
+        for (int64_t i = first - begin_of(part); i < found.size() && work[part] <= most; ++i) {
+          work[part] += work_of(found[i]);
+          eliminate(found[i], scratch, schur.data() + part * K * K, gains.data() + part * K);
+        }
+      }
     });
-    solve_for_levels(schur, gains);
-    const double* levels = gains.data();
-    for_each_sample([&](int64_t, const Support& support, Scratch& scratch, int64_t sample) {
-      substitute(support, scratch, levels, sample);
+    if (*std::max_element(work.begin(), work.end()) > most) return;
+    const std::vector<double> levels = changes_of_levels(schur, gains);
+    team_.run(kParts, [&](int64_t part) {
+      Scratch scratch;
+      for (int64_t i = 0; i < supports[part].size(); ++i)
+        substitute(supports[part][i], scratch, levels.data(), begin_of(part) + i);
     });
   }
 
  private:
   struct Scratch {
-    std::vector<double> factor, columns, products;
+    Panel panel;
+    std::vector<double> diagonal, values;
+    std::vector<Supports> free = std::vector<Supports>(kTile), clipped = std::vector<Supports>(kTile);
   };
 
+  int64_t begin_of(int64_t part) const { return part * task_.samples / kParts; }
+
   static double work_of(const Support& support) {
-    const double s = support.free.size(), c = support.clipped.size();
+    const double s = support.free, c = support.clipped;
     return s * s * s / 3 + s * s * (c + 3) + (s + 1) * c * (c + 1);
   }
 
-  // ``visit(part, support, scratch, sample)`` for all samples, those of a part in order and by one thread.
-  template <typename Visit>
-  void for_each_sample(const Visit& visit) {
-    const int64_t N = task_.samples;
-    team_.run(kParts, [&](int64_t part) {
-      std::vector<Support> supports(kTile);
-      Scratch scratch;
-      const int64_t end = (part + 1) * N / kParts;
-      for (int64_t first = part * N / kParts; first < end; first += kTile) {
-        const int64_t count = std::min(kTile, end - first);
-        find(first, count, supports.data());
-        for (int64_t i = 0; i < count; ++i) visit(part, supports[i], scratch, first + i);
-      }
-    });
-  }
-
-  void find(int64_t first, int64_t count, Support* supports) const {
-    for (int64_t i = 0; i < count; ++i) supports[i].clear();
+  // The supports of a tile of samples, appended to others.
+  void find(int64_t first, int64_t count, Scratch& scratch, Supports& found) const {
+    for (int64_t i = 0; i < count; ++i) {
+      scratch.free[i].clear();
+      scratch.clipped[i].clear();
+    }
     for (int64_t k = 0; k < task_.rows; ++k) {
       const T *codes = task_.codes + k * task_.samples + first, level = task_.levels[k];
       if (level == 0) continue;
@@ -169,85 +203,93 @@ class Newton {
         if (codes[i] == 0) continue;
         const double sign = codes[i] < 0 ? -1 : 1, outwards = sign * correlations[i] - task_.alpha1;
         if (task_.alpha2 > 0 && std::abs(codes[i]) == level) {
-          supports[i].clipped.push_back(static_cast<int>(k));
-          supports[i].sign.push_back(sign);
-          supports[i].outwards.push_back(outwards);
+          scratch.clipped[i].append(static_cast<int>(k), sign, outwards);
         } else {
-          supports[i].free.push_back(static_cast<int>(k));
-          supports[i].slope.push_back(sign * outwards);
+          scratch.free[i].append(static_cast<int>(k), sign, sign * outwards);
         }
       }
     }
+    for (int64_t i = 0; i < count; ++i) found.append(scratch.free[i], scratch.clipped[i]);
   }
 
   const double* gram(int64_t k) const { return gram_.data() + k * task_.rows; }
 
-  // The factor of the free atoms' Gram matrix.
-  const double* factor(const Support& support, Scratch& scratch) const {
-    const int64_t s = support.free.size();
-    scratch.factor.resize(s * s);
+  // Rows of the free atoms' Gram matrix, the clipped atoms beside them with their signs, and the slopes.
+  void fill_free(const Support& support, Scratch& scratch, int64_t rows) const {
+    const int64_t s = support.free, c = support.clipped;
+    scratch.panel.resize(rows, s + c + 1);
+    scratch.diagonal.resize(s);
     for (int64_t i = 0; i < s; ++i) {
-      const double* row = gram(support.free[i]);
-      for (int64_t j = 0; j <= i; ++j) scratch.factor[i * s + j] = row[support.free[j]];
+      const double* from = gram(support.free_atoms[i]);
+      double* to = scratch.panel.row(i);
+      for (int64_t j = i; j < s; ++j) to[j] = from[support.free_atoms[j]];
+      for (int64_t j = 0; j < c; ++j) to[s + j] = from[support.clipped_atoms[j]] * support.sign[j];
+      to[s + c] = support.slope[i];
+      scratch.diagonal[i] = to[i];
     }
-    factorise(scratch.factor.data(), s);
-    return scratch.factor.data();
   }
 
   // Add a sample's share of what is left for the levels.
   void eliminate(const Support& support, Scratch& scratch, double* schur, double* gains) const {
-    const int64_t s = support.free.size(), c = support.clipped.size(), K = task_.rows;
+    const int64_t s = support.free, c = support.clipped, K = task_.rows;
     if (c == 0) return;
-    // The clipped atoms' columns, then that of the slopes.
-    const int64_t columns = (c + kWidth) / kWidth * kWidth;
-    scratch.columns.assign(s * columns, 0.0);
-    scratch.products.resize(columns * columns);
-    const double* l = factor(support, scratch);
-    for (int64_t i = 0; i < s; ++i) {
-      const double* row = gram(support.free[i]);
-      double* to = scratch.columns.data() + i * columns;
-      for (int64_t j = 0; j < c; ++j) to[j] = row[support.clipped[j]] * support.sign[j];
-      to[c] = support.slope[i];
-    }
-    solve_lower(l, s, scratch.columns.data(), columns);
-    products(scratch.columns.data(), s, columns, scratch.products.data());
+    fill_free(support, scratch, s + c);
+    Panel& panel = scratch.panel;
     for (int64_t i = 0; i < c; ++i) {
-      const int64_t k = support.clipped[i];
-      const double *row = gram(k), *taken = scratch.products.data() + i * columns;
-      double* to = schur + k * K;
-      for (int64_t j = 0; j <= i; ++j)
-        to[support.clipped[j]] += support.sign[i] * support.sign[j] * row[support.clipped[j]] - taken[j];
-      gains[k] += support.outwards[i] - scratch.products[c * columns + i];
+      const double* from = gram(support.clipped_atoms[i]);
+      double* to = panel.row(s + i) + s;
+      for (int64_t j = i; j < c; ++j) to[j] = from[support.clipped_atoms[j]] * support.sign[i] * support.sign[j];
+      to[c] = support.outwards[i];
+    }
+    panel.eliminate(s, s + c, scratch.diagonal.data());
+    for (int64_t i = 0; i < c; ++i) {
+      const double* from = panel.row(s + i) + s;
+      double* to = schur + support.clipped_atoms[i] * K;
+      for (int64_t j = i; j < c; ++j) to[support.clipped_atoms[j]] += from[j];
+      gains[support.clipped_atoms[i]] += from[c];
     }
   }
 
-  // The change of each level, in ``gains``.
-  void solve_for_levels(std::vector<double>& schur, std::vector<double>& gains) const {
+  // From the sums over samples; a level that no code is at stays as it is.
+  std::vector<double> changes_of_levels(const std::vector<double>& schur, const std::vector<double>& gains) const {
     const int64_t K = task_.rows;
-    for (int64_t part = 1; part < kParts; ++part) {
-      for (int64_t i = 0; i < K * K; ++i) schur[i] += schur[part * K * K + i];
-      for (int64_t i = 0; i < K; ++i) gains[i] += gains[part * K + i];
+    Panel panel;
+    panel.resize(K, K + 1);
+    std::vector<double> diagonal(K), change(K);
+    for (int64_t k = 0; k < K; ++k) {
+      double* to = panel.row(k);
+      for (int64_t j = k; j <= K; ++j) to[j] = 0;
+      for (int64_t part = 0; part < kParts; ++part) {
+        const double* from = schur.data() + (part * K + k) * K;
+        for (int64_t j = k; j < K; ++j) to[j] += from[j];
+        to[K] += gains[part * K + k];
+      }
+      diagonal[k] = to[k];
+      if (diagonal[k] != 0) to[K] -= task_.alpha2;
     }
-    for (int64_t k = 0; k < K; ++k)
-      if (schur[k * K + k] != 0) gains[k] -= task_.alpha2;
-    factorise(schur.data(), K);
-    solve_lower(schur.data(), K, gains.data());
-    solve_upper(schur.data(), K, gains.data());
+    panel.eliminate(K, K, diagonal.data());
+    for (int64_t k = 0; k < K; ++k) change[k] = panel.row(k)[K];
+    panel.solve_upper(K, change.data());
+    return change;
   }
 
   void substitute(const Support& support, Scratch& scratch, const double* levels, int64_t sample) const {
-    const int64_t s = support.free.size(), c = support.clipped.size();
-    scratch.columns.assign(support.slope.begin(), support.slope.end());
-    double* own = scratch.columns.data();
-    for (int64_t i = 0; i < c; ++i) {
-      const double change = support.sign[i] * levels[support.clipped[i]], *row = gram(support.clipped[i]);
-      task_.change[support.clipped[i] * task_.samples + sample] = static_cast<T>(change);
-      for (int64_t j = 0; j < s; ++j) own[j] -= row[support.free[j]] * change;
+    const int64_t s = support.free, c = support.clipped;
+    fill_free(support, scratch, s);
+    Panel& panel = scratch.panel;
+    panel.eliminate(s, s, scratch.diagonal.data());
+    scratch.values.resize(s);
+    double* own = scratch.values.data();
+    for (int64_t i = 0; i < s; ++i) {
+      const double* from = panel.row(i) + s;
+      own[i] = from[c];
+      for (int64_t j = 0; j < c; ++j) own[i] -= from[j] * levels[support.clipped_atoms[j]];
     }
-    const double* l = factor(support, scratch);
-    solve_lower(l, s, own);
-    solve_upper(l, s, own);
-    for (int64_t j = 0; j < s; ++j) task_.change[support.free[j] * task_.samples + sample] = static_cast<T>(own[j]);
+    panel.solve_upper(s, own);
+    for (int64_t i = 0; i < c; ++i)
+      task_.change[support.clipped_atoms[i] * task_.samples + sample] =
+          static_cast<T>(support.sign[i] * levels[support.clipped_atoms[i]]);
+    for (int64_t j = 0; j < s; ++j) task_.change[support.free_atoms[j] * task_.samples + sample] = static_cast<T>(own[j]);
   }
 
   const Task<T>& task_;

@@ -5,7 +5,7 @@ against all atoms and picks a working set: the atoms in use and those whose cons
 inner loop sweeps over that set only, so that cost follows the number of active atoms. Working sets that grow
 by doubling and stop on their own gap follow Massias, Gramfort & Salmon (ICML 2018). In place of their
 extrapolated dual point, which does not help here, the residual of a Newton step is projected on each
-constraint in turn.
+constraint in turn, and once few entries are on a wrong face, Newton steps alone end at the solution.
 """
 
 from functools import partial
@@ -19,13 +19,13 @@ from padl_bayes._devices import gathered, mesh_of, mesh_over, padded_size, sprea
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_array, check_count, check_dictionary, check_matrix, check_scalar
 from padl_bayes.kernels.dual_bound import dual_bound
-from padl_bayes.kernels.row_descent import DIVISIBLE, FASTEST, LEAST_MOMENTUM, descend, dual_point_of
+from padl_bayes.kernels.row_descent import DIVISIBLE, FASTEST, LEAST_MOMENTUM, descend, polish
 from padl_bayes.kernels.row_sweep import BLOCK, matmul, pad_rows, penalty
 from padl_bayes.objective import relative_gap
 
 MOST_SWEEPS = 500
 ROUGH_SIZE = 2**22
-ROUGH_TOL = 1e-6
+ROUGH_TOL = 1e-5
 
 
 class SparseCode(NamedTuple):
@@ -144,8 +144,8 @@ def _solve(problem, codes, tol, max_sweeps, energy):
     atoms = _atoms_of(problem, working)
     if len(used) > 0 and tol > 0:
         rows = _rows_of(problem, working, atoms)
-        options = {"nonnegative": problem.nonnegative, "kernels": kernels}
-        F = dual_point_of(problem.X, rows, working.codes, **options)
+        polished, F = polish(problem.X, rows, working.codes, kernels=kernels, **problem.options)
+        working = working._replace(codes=polished)
     else:
         F = _residual(problem.X, atoms, working.codes)
     best, n_sweeps, stalled, strength = -np.inf, 0, False, LEAST_MOMENTUM

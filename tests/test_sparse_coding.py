@@ -4,11 +4,14 @@ import functools
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import spams
 
 from padl_bayes import sparse_coding
+from padl_bayes.kernels import row_descent
+from padl_bayes.kernels.row_sweep import pad_rows
 from padl_bayes.objective import alpha1_max, alpha2_max, duality_gap, kkt_residuals, padl_energy
 from padl_bayes.sparse_coding import sparse_code, sparse_code_path
 from tests.oracles.convex import codes_by_proximal_gradient, codes_by_quadratic_program, energy
@@ -122,12 +125,30 @@ def test_the_gap_is_never_below_the_suboptimality_which_shrinks(alpha1, alpha2, 
         assert not found.status.startswith("converged")
 
 
+@pytest.mark.usefixtures("x64")
 def test_momentum_never_raises_the_objective():
     X, D = problem(16)
     D = D[0] + 0.3 * D
     D /= np.linalg.norm(D, axis=1, keepdims=True)
-    objectives = [sparse_code(X, D, 0.02, 0.1, tol=0.0, max_iter=n).objective for n in range(48, 56)]
+    rows = pad_rows(jnp.asarray(D), 0.02, 0.1)
+    start = jnp.zeros((len(rows.atoms), len(X)))
+    state, objectives, undone = row_descent.start(jnp.asarray(X.T), rows, start, 0.97), [], 0
+    for _ in range(60):
+        state = row_descent.momentum_sweep(row_descent.FASTEST, rows, state, nonnegative=False)
+        codes = np.asarray(row_descent.codes_of(state)).T[:, : len(D)]
+        objectives.append(energy(X, codes, D, 0.02, 0.1))
+        undone += state.momentum < 0
+    assert undone > 0
     assert np.all(np.diff(objectives) <= 1e-13 * objectives[0])
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_the_last_newton_steps_leave_only_rounding(nonnegative, figure):
+    X, D = problem(6, n=200, p=20, k=40)
+    most = alpha2_max(X, D, 1.0, nonnegative=nonnegative)
+    for share in (0.5, 0.1, 0.0):
+        found = sparse_code(X, D, 1.0, share * most, tol=1e-6, nonnegative=nonnegative)
+        assert figure("gap where 1e-6 was asked", found.gap) < 1e-13
 
 
 @pytest.mark.parametrize("alpha1", [0.3, 0.0])
@@ -321,7 +342,8 @@ def test_a_path_is_its_points(nonnegative):
         assert abs(one.objective - other.objective) <= 1e-6 * half
     assert not path[0].codes.any()
     assert path[3].n_iter == 0 < points[3].n_iter
-    np.testing.assert_array_equal(path[3].codes, path[2].codes)
+    assert path[2].objective - path[3].objective <= 1e-6 * half
+    np.testing.assert_allclose(path[3].codes, path[2].codes, atol=1e-2)
 
 
 def test_a_path_has_least_squares_where_nothing_is_penalised():

@@ -2,7 +2,9 @@
 
 On that face of the problem the objective is quadratic in the free codes and the levels of the rows. What a sweep
 leaves certifies codes only to the square root of how good they are; the residual of this minimum is, near the solution,
-as good a dual point as the codes are (semismooth Newton: Li, Sun & Toh, SIAM J. Optim. 2018).
+as good a dual point as the codes are. Steps from face to face, each where the prox of the last one points, end after a
+few at the solution itself once few entries are on a wrong face (semismooth Newton, or primal-dual active sets:
+Hintermueller, Ito & Kunisch, SIAM J. Optim. 2002; Li, Sun & Toh, SIAM J. Optim. 2018).
 """
 
 from typing import NamedTuple
@@ -11,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .reference import shrink
 from .row_sweep import matmul
 
 MOST_STEPS = 30
@@ -97,10 +100,36 @@ def newton_step(rows, correlations, codes):
     return expand(state[0])
 
 
-def within(codes, change, alpha2):
-    """Codes after a change, back among those of their own sign and within what the clipped ones are now."""
+def next_face(rows, codes, change, correlations, *, nonnegative):
+    """Where the prox of each entry by itself takes codes after a Newton step: to the face that they belong on.
+
+    Parameters
+    ----------
+    rows : Rows
+    codes, change : Array, shape (W, N)
+        Before the step, and the step.
+    correlations : Array, shape (W, N)
+        Of the atoms with the residual after the step: past ``alpha1`` at a zero, its code enters; short of it at a
+        clipped one, its code comes free.
+    nonnegative : bool
+
+    Returns
+    -------
+    Array, shape (W, N)
+        The codes after the step where their face is the right one.
+    """
     moved = codes + change
-    moved = jnp.where(moved * codes > 0, moved, 0)
-    clipped = face_of(codes, alpha2).clipped
+    clipped = face_of(codes, rows.alpha2).clipped
     level = jnp.max(jnp.where(clipped, jnp.abs(moved), 0), axis=1, keepdims=True)
-    return jnp.where(alpha2 > 0, jnp.clip(moved, -level, level), moved)
+    target = moved + correlations
+    size = shrink(target, rows.alpha1, nonnegative=nonnegative)
+    size = jnp.where(rows.alpha2 > 0, jnp.minimum(size, level), size)
+    return jnp.where(target < 0, -size, size)
+
+
+def crossed(codes, moved, alpha2):
+    """How many entries changed faces between two sets of codes, and how many the first has in use."""
+    before, after = face_of(codes, alpha2), face_of(moved, alpha2)
+    used = before.free | before.clipped
+    same = (used == (after.free | after.clipped)) & (before.clipped == after.clipped) & (codes * moved >= 0)
+    return jnp.sum(~same), jnp.sum(used)

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from padl_bayes.kernels import dual_bound, feasibility_sweep, newton, newton_step, row_sweep, sweep_rows
-from padl_bayes.kernels.newton import within
 from padl_bayes.kernels.row_sweep import Iterate, matmul, penalty
 
 LEAST_MOMENTUM, MOST_MOMENTUM = 0.5, 0.97
 CHECK_EVERY = 10
 PATIENCE = 5
+RARE = 25
+MOST_NEWTON_STEPS = 6
 
 
 class RowKernels(NamedTuple):
@@ -58,7 +59,7 @@ def _tune(strength, step, last_step):
     return jnp.where((rate > strength) & (rate < 1), best, strength)
 
 
-def _momentum_sweep(kernels, rows, state, nonnegative):
+def momentum_sweep(kernels, rows, state, *, nonnegative):
     """Sweep with momentum; where that raised the objective, let the next sweep start from before it."""
     iterate, objective = kernels.sweep(rows, state.iterate, state.momentum, nonnegative=nonnegative)
     slack = 4 * jnp.finfo(objective.dtype).eps * jnp.abs(state.objective)
@@ -75,52 +76,127 @@ def _momentum_sweep(kernels, rows, state, nonnegative):
     )
 
 
-def _try_newton(kernels, rows, state):
-    """Take a Newton step where that lowers the objective; its residual comes too, taken or not."""
-    codes, residual = state.iterate.history[0], state.iterate.residual
-    change = kernels.newton(rows, matmul(rows.atoms, residual), codes)
-    dual_point = residual - matmul(rows.atoms.T, change)
-    moved = within(codes, change, rows.alpha2)
-    left = residual - matmul(rows.atoms.T, moved - codes)
-    objective = 0.5 * jnp.sum(left**2) + penalty(moved, rows.alpha1, rows.alpha2)
+class _Walk(NamedTuple):
+    """Newton steps from face to face."""
 
-    def take():
-        iterate = Iterate(jnp.stack([moved, moved]), left, left, jnp.max(jnp.abs(moved), axis=1))
-        # Sweeps before and after a jump say nothing of how fast steps shrink.
-        return state._replace(
-            iterate=iterate, objective=objective, momentum=state.strength, step=jnp.zeros_like(state.step)
-        )
-
-    return lax.cond(objective < state.objective, take, lambda: state), dual_point
+    codes: jax.Array
+    residual: jax.Array
+    dual_point: jax.Array
+    """The last step's."""
+    crossed: jax.Array
+    """Entries that the last step put on another face."""
+    waning: jax.Array
+    """Whether these are few, and much fewer than before."""
+    n_steps: jax.Array
 
 
-def _check(kernels, X, rows, state, nonnegative, lasso):
-    """Renew the working set's bound and the momentum, and count checks without progress."""
-    step = jnp.sqrt(jnp.sum((state.iterate.residual - state.iterate.previous_residual) ** 2))
-    strength = jnp.where(state.momentum > 0, _tune(state.strength, step, state.step), state.strength)
-    state, dual_point = _try_newton(kernels, rows, state._replace(strength=strength, step=step))
+def codes_of(state):
+    """The codes with the objective of the state: those of before, where the last sweep is to be undone."""
+    return state.iterate.history[jnp.where(state.momentum < 0, 1, 0)]
+
+
+def _take(state, codes, residual, objective):
+    """Go on from these codes."""
+    iterate = Iterate(jnp.stack([codes, codes]), residual, residual, jnp.max(jnp.abs(codes), axis=1))
+    # Sweeps before and after a jump say nothing of how fast steps shrink.
+    return state._replace(
+        iterate=iterate, objective=objective, momentum=state.strength, step=jnp.zeros_like(state.step)
+    )
+
+
+def _newton_steps(kernels, X, rows, state, nonnegative, lasso):
+    """A Newton step, and more while each finds much fewer entries on a wrong face; better codes and bounds are kept.
+
+    The last of them leave only rounding, which float32 has no use for.
+    """
+
+    def step(walk):
+        change = kernels.newton(rows, matmul(rows.atoms, walk.residual), walk.codes)
+        dual_point = walk.residual - matmul(rows.atoms.T, change)
+        correlations = matmul(rows.atoms, dual_point)
+        codes = newton.next_face(rows, walk.codes, change, correlations, nonnegative=nonnegative)
+        residual = dual_point - matmul(rows.atoms.T, codes - walk.codes - change)
+        crossed, used = newton.crossed(walk.codes, codes, rows.alpha2)
+        waning = (crossed > 0) & (crossed * RARE <= used) & (2 * crossed < walk.crossed)
+        return _Walk(codes, residual, dual_point, crossed, waning, walk.n_steps + 1)
+
+    iterate = state.iterate
+    codes, residual = iterate.history[0], iterate.residual
+    walk = step(
+        _Walk(codes, residual, residual, jnp.asarray(codes.size), jnp.asarray(True), jnp.zeros((), int))
+    )
+    if X.dtype == jnp.float64:
+        walk = lax.while_loop(lambda w: w.waning & (w.n_steps < MOST_NEWTON_STEPS), step, walk)
+    codes, residual, dual_point = walk[:3]
+    objective = 0.5 * jnp.sum(residual**2) + penalty(codes, rows.alpha1, rows.alpha2)
+    state = lax.cond(
+        objective < state.objective, lambda: _take(state, codes, residual, objective), lambda: state
+    )
     F = kernels.project(rows, dual_point, nonnegative=nonnegative)
     bound, _ = dual_bound.dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
     better = bound > state.bound
-    bound = jnp.where(better, bound, state.bound)
-    gap = state.objective - bound
+    return state._replace(
+        bound=jnp.where(better, bound, state.bound), dual_point=jnp.where(better, F, state.dual_point)
+    )
+
+
+def _check(kernels, X, rows, state, nonnegative, lasso):
+    """Renew the momentum and, by Newton steps, codes and the working set's bound; count checks without progress."""
+    step = jnp.sqrt(jnp.sum((state.iterate.residual - state.iterate.previous_residual) ** 2))
+    strength = jnp.where(state.momentum > 0, _tune(state.strength, step, state.step), state.strength)
+    state = state._replace(strength=strength, step=step)
+    state = _newton_steps(kernels, X, rows, state, nonnegative, lasso)
+    gap = state.objective - state.bound
     slack = 4 * jnp.finfo(gap.dtype).eps * jnp.abs(state.objective)
     progress = (state.objective < state.least - slack) | (gap < 0.99 * state.gap)
     return state._replace(
-        bound=bound,
-        dual_point=jnp.where(better, F, state.dual_point),
         least=jnp.where(progress, state.objective, state.least),
         gap=jnp.where(progress, gap, state.gap),
         idle=jnp.where(progress, 0, state.idle + 1),
     )
 
 
-@partial(jax.jit, static_argnames=("nonnegative", "kernels"))
-def dual_point_of(X, rows, codes, *, nonnegative, kernels=FASTEST):
-    """The dual point of a Newton step, nearly feasible: what certifies codes that are nearly optimal."""
+def start(X, rows, codes, strength):
+    """State before the first sweep."""
     residual = X - matmul(rows.atoms.T, codes)
-    change = kernels.newton(rows, matmul(rows.atoms, residual), codes)
-    return kernels.project(rows, residual - matmul(rows.atoms.T, change), nonnegative=nonnegative)
+    # Starting where the previous codes are the current ones makes the first sweep free of momentum.
+    iterate = Iterate(jnp.stack([codes, codes]), residual, residual, jnp.max(jnp.abs(codes), axis=1))
+    dtype = X.dtype
+    worst = jnp.asarray(jnp.inf, dtype)
+    return _Progress(
+        iterate=iterate,
+        objective=0.5 * jnp.sum(residual**2) + penalty(codes, rows.alpha1, rows.alpha2),
+        momentum=jnp.zeros((), dtype),
+        strength=jnp.asarray(strength, dtype),
+        step=jnp.zeros((), dtype),
+        n_sweeps=jnp.zeros((), int),
+        bound=-worst,
+        dual_point=residual,
+        least=worst,
+        gap=worst,
+        idle=jnp.zeros((), int),
+    )
+
+
+@partial(jax.jit, static_argnames=("nonnegative", "lasso", "kernels"))
+def polish(X, rows, codes, *, nonnegative, lasso, kernels=FASTEST):
+    """Newton steps only: for codes that are nearly optimal.
+
+    Parameters
+    ----------
+    X, rows, codes, nonnegative, lasso, kernels
+        As in `descend`.
+
+    Returns
+    -------
+    codes : Array, shape (W, N)
+        With an objective no higher.
+    dual_point : Array, shape (P, N)
+        Nearly feasible.
+    """
+    state = start(X, rows, codes, LEAST_MOMENTUM)
+    state = _newton_steps(kernels, X, rows, state, nonnegative, lasso)
+    return state.iterate.history[0], state.dual_point
 
 
 @partial(jax.jit, static_argnames=("nonnegative", "lasso", "kernels"))
@@ -153,28 +229,13 @@ def descend(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso,
     n_sweeps : Array, shape ()
     stalled : Array, shape (), bool
     """
-    residual = X - matmul(rows.atoms.T, codes)
-    # Starting where the previous codes are the current ones makes the first sweep free of momentum.
-    iterate = Iterate(jnp.stack([codes, codes]), residual, residual, jnp.max(jnp.abs(codes), axis=1))
-    dtype = X.dtype
-    worst = jnp.asarray(jnp.inf, dtype)
-    state = _Progress(
-        iterate=iterate,
-        objective=0.5 * jnp.sum(residual**2) + penalty(codes, rows.alpha1, rows.alpha2),
-        momentum=jnp.zeros((), dtype),
-        strength=jnp.asarray(strength, dtype),
-        step=jnp.zeros((), dtype),
-        n_sweeps=jnp.zeros((), int),
-        bound=-worst,
-        dual_point=residual,
-        least=worst,
-        gap=worst,
-        idle=jnp.zeros((), int),
-    )
+    state = start(X, rows, codes, strength)
 
     def round_of_sweeps(state):
         count = jnp.minimum(CHECK_EVERY, max_sweeps - state.n_sweeps)
-        state = lax.fori_loop(0, count, lambda _, s: _momentum_sweep(kernels, rows, s, nonnegative), state)
+        state = lax.fori_loop(
+            0, count, lambda _, s: momentum_sweep(kernels, rows, s, nonnegative=nonnegative), state
+        )
         return _check(kernels, X, rows, state, nonnegative, lasso)
 
     def unfinished(state):
@@ -182,5 +243,4 @@ def descend(X, rows, codes, strength, target, max_sweeps, *, nonnegative, lasso,
         return open_gap & (state.n_sweeps < max_sweeps) & (state.idle < PATIENCE)
 
     state = lax.while_loop(unfinished, round_of_sweeps, state)
-    codes = state.iterate.history[jnp.where(state.momentum < 0, 1, 0)]
-    return codes, state.dual_point, state.strength, state.n_sweeps, state.idle >= PATIENCE
+    return codes_of(state), state.dual_point, state.strength, state.n_sweeps, state.idle >= PATIENCE
