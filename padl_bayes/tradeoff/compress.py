@@ -4,6 +4,7 @@ import numpy as np
 
 from padl_bayes._validation import check_matrix
 from padl_bayes.inference.em import code_em
+from padl_bayes.inference.map import residual_scale
 from padl_bayes.inference.results import EmFit, MapFit
 from padl_bayes.tradeoff.storage import PRECISION, quantise, refit_on_support
 
@@ -19,7 +20,7 @@ def compress(fit, X=None, *, precision=PRECISION):
     X : array_like, shape (N, P), optional
         EM: samples to code; those of the fit by default. MAP: the samples of the fit, which a `PADL` has at hand.
     precision : float
-        Step of the codes in noise scales, see `quantise`.
+        Step of the codes in noise scales, see `quantise`: those of EM, or of the residual that refitted codes leave.
 
     Returns
     -------
@@ -49,10 +50,8 @@ def compress(fit, X=None, *, precision=PRECISION):
         X = getattr(fit, "_X", None)
     if X is not None:
         X = check_matrix(X, n_features=found.dictionary.shape[1]).astype(found.dictionary.dtype)
-    codes = _of_em(found, X) if isinstance(found, EmFit) else _of_map(found, X)
-    return quantise(
-        codes, found.dictionary, found.noise_scale, precision=precision, nonnegative=found.nonnegative
-    )
+    codes, noise_scale = _of_em(found, X) if isinstance(found, EmFit) else _of_map(found, X)
+    return quantise(codes, found.dictionary, noise_scale, precision=precision, nonnegative=found.nonnegative)
 
 
 def _of_em(fit, X):
@@ -60,7 +59,7 @@ def _of_em(fit, X):
         raise ValueError("X must be given: a fit in batches does not hold its codes")
     found = fit if X is None else code_em(X, fit)
     used = found.probability >= 0.5
-    return np.where(used, found.codes / np.where(used, found.probability, 1), 0)
+    return np.where(used, found.codes / np.where(used, found.probability, 1), 0), fit.noise_scale
 
 
 def _of_map(fit, X):
@@ -68,4 +67,6 @@ def _of_map(fit, X):
         raise ValueError("X must be given: codes of MAP are refitted on the samples, which a MapFit does not hold")
     if len(X) != len(fit.codes):
         raise ValueError(f"X must be the {len(fit.codes)} samples of the fit, found {len(X)}")
-    return refit_on_support(X, fit.codes, fit.dictionary, nonnegative=fit.nonnegative)
+    codes = refit_on_support(X, fit.codes, fit.dictionary, nonnegative=fit.nonnegative)
+    # the fit's own noise scale has the shrinkage of its codes in it
+    return codes, residual_scale(X, fit.dictionary, codes)
