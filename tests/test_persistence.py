@@ -133,7 +133,9 @@ def test_arrays_open_with_numpy_alone_and_keep_their_order(tmp_path):
 
 
 ARRAYS = st.sampled_from(["f2", "f4", "f8", ">f8", "i1", "i8", "u4", "?", "U3"]).flatmap(
-    lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
+    lambda dtype: hnp.arrays(
+        np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+    )
 )
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**80), 2**80), st.floats(), st.text(), ARRAYS,
@@ -303,11 +305,17 @@ SPARSE = dict(objective=1.0, gap=0.0, n_iter=1, status="")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (header(None, 2), "format version 2, written by padl_bayes 9.9, expected at most 1; update padl_bayes"),
+        (
+            header(None, 2),
+            "format version 2, written by padl_bayes 9.9, expected at most 1; update padl_bayes",
+        ),
         (header({"record": "Sparse", "fields": {}}), "unknown kind 'Sparse', expected one of Alignment, "),
         (header({"estimator": "SparseCode", "params": {}, "fitted": {}}), "unknown kind 'SparseCode'"),
         (header({"record": "SparseCode", "fields": SPARSE | {"codes": None, "new": 1}}), "no field 'new'"),
-        (header({"record": "SparseCode", "fields": SPARSE}), "missing 1 required positional argument: 'codes'"),
+        (
+            header({"record": "SparseCode", "fields": SPARSE}),
+            "missing 1 required positional argument: 'codes'",
+        ),
         (header({"estimator": "PADL", "params": {}, "fitted": {"fit": 1}}), "takes no attribute 'fit'"),
         (header({"array": "codes"}), "cannot be read: 'codes'"),
         (header({"os.system": "true"}), "cannot be read: 'os.system'"),

@@ -207,7 +207,9 @@ def decode(data):
         raise ValueError("it is damaged: its bytes are not those that were written")
     version = body[len(MAGIC)]
     if version > FORMAT_VERSION:
-        raise ValueError(f"it has format version {version}, expected at most {FORMAT_VERSION}; update padl_bayes")
+        raise ValueError(
+            f"it has format version {version}, expected at most {FORMAT_VERSION}; update padl_bayes"
+        )
     _, _, nonnegative, step, distortion = _HEAD.unpack_from(body)
     (n, k, p, bound, most, n_planes), start = _long(body, _HEAD.size, 6)
     check_fits(8 * (2 * n * k + 2 * k * p), "the dictionary with its codes", "use a machine with more memory")

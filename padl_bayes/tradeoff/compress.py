@@ -64,7 +64,9 @@ def _of_em(fit, X):
 
 def _of_map(fit, X):
     if X is None:
-        raise ValueError("X must be given: codes of MAP are refitted on the samples, which a MapFit does not hold")
+        raise ValueError(
+            "X must be given: codes of MAP are refitted on the samples, which a MapFit does not hold"
+        )
     if len(X) != len(fit.codes):
         raise ValueError(f"X must be the {len(fit.codes)} samples of the fit, found {len(X)}")
     codes = refit_on_support(X, fit.codes, fit.dictionary, nonnegative=fit.nonnegative)

@@ -294,8 +294,8 @@ def count_bits(symbols, distortion, nonnegative):
     share = used / n_samples
     value = geometric_bits(1 + sums / used) + (0 if nonnegative else 1)
     return Storage(
-        numbers * len(used) - np.log2(chance).sum(),
-        n_samples * (entr(share) + entr(1 - share)).sum() / np.log(2),
-        used @ value,
-        distortion,
+        float(numbers * len(used) - np.log2(chance).sum()),
+        float(n_samples * (entr(share) + entr(1 - share)).sum() / np.log(2)),
+        float(used @ value),
+        float(distortion),
     )

@@ -53,7 +53,17 @@ def em(dtype=np.float64):
 
 def map_fit():
     return MapFit(
-        atoms(), codes(), 2.5, 1e-7, (0.125, 0.0), 0.25, np.array([0.5, 0.75]), numbers(4), 3, "converged", 0.5
+        atoms(),
+        codes(),
+        2.5,
+        1e-7,
+        (0.125, 0.0),
+        0.25,
+        np.array([0.5, 0.75]),
+        numbers(4),
+        3,
+        "converged",
+        0.5,
     )
 
 
@@ -70,7 +80,11 @@ def estimator():
 def draws(n_samples=N):
     """Draws of a model, under the names of the engines."""
     dictionary = np.broadcast_to(atoms(), (2, 3, K, P)).copy()
-    return {"dictionary": dictionary, "noise_scale": np.abs(numbers(2, 3)), "codes": numbers(2, 3, n_samples, K)}
+    return {
+        "dictionary": dictionary,
+        "noise_scale": np.abs(numbers(2, 3)),
+        "codes": numbers(2, 3, n_samples, K),
+    }
 
 
 def gibbs():
@@ -81,7 +95,9 @@ def gibbs():
     key = jax.random.wrap_key_data(np.array([[1, 2], [3, 4]], np.uint32))
     state = GibbsState(np.array([5, 5]), {"usage": numbers(2, K)}, numbers(2), numbers(2), key)
     settings = {"slab": "bernoulli_laplace", "fixed": [], "reference": None}
-    return GibbsDraws(draws(), {"lp": numbers(2, 3)}, {"mean": numbers(N, K)}, alignment, state, 1.0, 0, settings)
+    return GibbsDraws(
+        draws(), {"lp": numbers(2, 3)}, {"mean": numbers(N, K)}, alignment, state, 1.0, 0, settings
+    )
 
 
 def frontier():
@@ -122,7 +138,11 @@ def posterior():
 def main():
     folder = FOLDER / "v1"
     folder.mkdir(exist_ok=True)
-    made = records() | {"stored": stored(), "stored_nonnegative": stored(nonnegative=True), "posterior": posterior()}
+    made = records() | {
+        "stored": stored(),
+        "stored_nonnegative": stored(nonnegative=True),
+        "posterior": posterior(),
+    }
     for name, one in made.items():
         path = folder / f"{name}.padl"
         if not path.exists():
