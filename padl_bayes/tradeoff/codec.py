@@ -18,7 +18,6 @@ from padl_bayes.tradeoff.storage import (
     code_norms,
     count_bits,
     dequantise,
-    quantise,
     symbols_of,
 )
 
@@ -34,7 +33,7 @@ class Codec(NamedTuple):
 
     precision: float = PRECISION
     """Step of the codes in noise scales: at the default the description is shortest, 1 adds a twelfth of the noise
-    variance a nonzero code. See `quantise`."""
+    variance a nonzero code. See `padl_bayes.tradeoff.quantise`."""
 
 
 def constriction():
@@ -224,7 +223,8 @@ def decode(data):
         raise ValueError("its laws come out otherwise on this machine than on the one that wrote it")
     symbols = Symbols(levels, entries)
     storage = count_bits(symbols, distortion, bool(nonnegative))
-    return Stored(*dequantise(symbols, step), storage, step, bool(nonnegative))
+    codes, dictionary = dequantise(symbols, step)
+    return Stored(codes, dictionary, storage, step, bool(nonnegative))
 
 
 def _take_numbers(coder, n_samples, n_atoms, most):

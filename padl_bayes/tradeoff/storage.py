@@ -50,10 +50,10 @@ class CodeStatistics(NamedTuple):
 class Storage(NamedTuple):
     """Bits of a model, and what rounding adds to its error."""
 
-    dictionary: np.ndarray
-    supports: np.ndarray
-    values: np.ndarray
-    distortion: np.ndarray
+    dictionary: np.ndarray | float
+    supports: np.ndarray | float
+    values: np.ndarray | float
+    distortion: np.ndarray | float
     """Mean squared error that rounding adds to a sample, summed over features."""
 
     @property
@@ -253,7 +253,7 @@ def quantise(codes, dictionary, noise_scale, *, precision=PRECISION, nonnegative
 def _check_cells(most, precision):
     if most > MOST_CELLS:
         raise ValueError(
-            f"precision {precision:.3g} is too fine: it takes up to {most:.3g} steps, at most {MOST_CELLS} can be stored"
+            f"precision {precision:.3g} is too fine: {most:.3g} steps are needed, at most {MOST_CELLS} can be stored"
         )
 
 

@@ -139,7 +139,7 @@ def test_bytes_that_were_changed_or_cut_off_are_refused(stored, position, change
     position %= len(data)
     damaged = bytearray(data)
     damaged[position] ^= change
-    with pytest.raises(ValueError, match="it is damaged|it holds no entropy-coded dictionary"):
+    with pytest.raises(ValueError, match=r"it is damaged|it holds no entropy-coded dictionary"):
         decode(bytes(damaged) if change else data[:position])
 
 
@@ -164,7 +164,7 @@ def test_a_decoder_whose_laws_differ_says_so(stored):
 
 
 def test_codes_that_are_not_rounded_are_refused(stored):
-    with pytest.raises(ValueError, match="stored must be what tradeoff.quantise returns"):
+    with pytest.raises(ValueError, match=r"stored must be what tradeoff\.quantise returns"):
         encode(stored._replace(codes=stored.codes * 1.01))
 
 
@@ -200,7 +200,7 @@ def test_what_cannot_be_compressed_is_named(fit, X, error, message):
 
 @pytest.mark.parametrize("codec", ["zip", 3.0, True])
 def test_an_unknown_codec_is_refused(codec, tmp_path):
-    with pytest.raises(TypeError, match=f"codec must be None, 'padl' or a tradeoff.Codec, found {codec!r}"):
+    with pytest.raises(TypeError, match=rf"codec must be None, 'padl' or a tradeoff\.Codec, found {codec!r}"):
         pb.save(MAP, tmp_path / "fit.padl", codec=codec)
 
 

@@ -115,18 +115,19 @@ def test_refitting_is_least_squares_on_the_support():
 
 
 def test_refitting_keeps_one_sided_codes_one_sided():
-    codes, D, X = some_model(n=700, nonnegative=True)
-    X = X + np.random.default_rng(5).normal(size=X.shape)
+    rng = np.random.default_rng(5)
+    D, X, codes = unit_atoms(rng, 9, 10), rng.normal(size=(300, 10)), rng.random((300, 9)) < 0.8
     free = refit_on_support(X, codes, D)
     refitted = refit_on_support(X, codes, D, nonnegative=True)
-    rows = np.flatnonzero((free < 0).any(axis=1))
-    assert len(rows) > 50
     assert refitted.min() == 0
-    assert not refitted[codes == 0].any()
-    np.testing.assert_array_equal(np.delete(refitted, rows, axis=0), np.delete(free, rows, axis=0))
-    for n in rows[:40]:
-        kept = np.flatnonzero(refitted[n])
-        np.testing.assert_allclose(D[kept] @ (X[n] - refitted[n] @ D), 0, atol=1e-8)
+    assert not refitted[~codes].any()
+    kept = (free >= 0).all(axis=1)
+    np.testing.assert_array_equal(refitted[kept], free[kept])
+    # for some of them a single round does not do
+    assert np.any((refit_on_support(X, np.maximum(free, 0), D) < 0).any(axis=1))
+    for n in np.flatnonzero(~kept)[:100]:
+        used = np.flatnonzero(refitted[n])
+        np.testing.assert_allclose(D[used] @ (X[n] - refitted[n] @ D), 0, atol=1e-7)
 
 
 def test_an_entry_beyond_the_law_costs_no_more_than_the_coder_spends():
