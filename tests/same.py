@@ -1,4 +1,4 @@
-"""Equality to the bit and the type, all the way down."""
+"""Equality to the bit and the type, all the way down; any NaN is as good as another."""
 
 import dataclasses
 
@@ -15,7 +15,8 @@ def assert_same(found, wanted, where="object"):
         assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), where
         np.testing.assert_array_equal(found, wanted, err_msg=where)
         if wanted.dtype.kind == "f":
-            np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted), err_msg=where)
+            signs = [np.where(np.isnan(one), False, np.signbit(one)) for one in (found, wanted)]
+            np.testing.assert_array_equal(*signs, err_msg=where)
     elif isinstance(wanted, dict):
         assert list(found) == list(wanted), where
         for name in wanted:

@@ -285,7 +285,7 @@ def count_bits(symbols, distortion, nonnegative):
     used = np.count_nonzero(levels, axis=0)
     on = used > 0
     used, norm = used[on], code_norms(levels)[on, None]
-    sums = np.sum(np.abs(levels), axis=0, dtype=np.int64)[on] - used
+    sums = np.abs(levels[:, on]).sum(axis=0, dtype=np.int64) - used
     numbers = np.log2(n_samples + 1) + np.log2(sums.max(initial=0) + 1)
     spread = norm / np.sqrt(n_features)
     cells = ndtr((entries[on] + 0.5) / spread) - ndtr((entries[on] - 0.5) / spread)
