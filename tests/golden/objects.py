@@ -46,7 +46,8 @@ def em(dtype=np.float64):
         code_sd=np.abs(numbers(N, K, dtype=dtype)), usage=np.array([0.5, 0.25], dtype),
         rate=np.array([1.0, 2.0], dtype), activation_log_odds=np.array([np.inf, 3.5], dtype), activation_rate=0.25,
         noise_scale=0.125, coding_noise_scale=0.25, elbo=-1.5, evidence=-np.inf, data_scale=1.0,
-        slab="bernoulli_laplace", nonnegative=False, n_atoms=8, history=history, n_iter=3, converged=True, status="converged: it was made so",
+        slab="bernoulli_laplace", nonnegative=False, n_atoms=8, history=history, n_iter=3, converged=True,
+        status="converged: it was made so",
         wall_time=0.5,
     )  # fmt: skip
 
