@@ -13,6 +13,7 @@ import numpy as np
 from padl_bayes._memory import check_fits
 from padl_bayes.tradeoff.storage import (
     PRECISION,
+    RESOLUTION,
     Stored,
     Symbols,
     code_norms,
@@ -26,6 +27,7 @@ MAGIC = b"PADL"
 DIGIT = 16
 _HEAD = struct.Struct("<4sBBdd")
 _CHECK = struct.Struct("<I")
+_OTHERWISE = "its laws come out otherwise on this machine than on the one that wrote it"
 
 
 class Codec(NamedTuple):
@@ -67,7 +69,10 @@ class _Decoder:
         self.coder = constriction().stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
 
     def take(self, law, count):
-        return self.coder.decode(law, count) if count else np.zeros(0, np.int32)
+        try:
+            return self.coder.decode(law, count) if count else np.zeros(0, np.int32)
+        except AssertionError as error:
+            raise ValueError(_OTHERWISE) from error
 
     def take_numbers(self, count, most):
         found = np.zeros(count, np.int64)
@@ -83,11 +88,15 @@ def _digits(laws, most):
 
 
 def _planes(laws, used, excess, n_planes):
-    """Laws of the binary digits of ``q - 1``, lowest first: those of a geometric number are independent."""
-    odds = excess / (excess + used)
-    for _ in range(n_planes):
+    """Laws of the binary digits of ``q - 1``, lowest first: those of a geometric number are independent.
+
+    They go on behind the ``n_planes`` that are needed until more are as good as impossible: moments, from which bits are
+    predicted, do not know the largest code.
+    """
+    odds, plane = excess / (excess + used), 0
+    while plane < n_planes or odds > RESOLUTION:
         yield laws.Bernoulli(odds / (1 + odds), perfect=False)
-        odds *= odds
+        odds, plane = odds * odds, plane + 1
 
 
 def _flags(laws, used, n_samples):
@@ -220,7 +229,7 @@ def decode(data):
         norm = code_norms(levels[:, [atom]])[0]
         entries[atom] = coder.take(_normal(coder.laws, norm, bound, p), p)
     if not coder.coder.maybe_exhausted():
-        raise ValueError("its laws come out otherwise on this machine than on the one that wrote it")
+        raise ValueError(_OTHERWISE)
     symbols = Symbols(levels, entries)
     storage = count_bits(symbols, distortion, bool(nonnegative))
     codes, dictionary = dequantise(symbols, step)
@@ -239,12 +248,12 @@ def _take_numbers(coder, n_samples, n_atoms, most):
 def _take_codes(coder, n_samples, used, excess, n_planes, nonnegative):
     flags = coder.take(_flags(coder.laws, used, n_samples), n_samples) > 0
     if flags.sum() != used:
-        raise ValueError("its laws come out otherwise on this machine than on the one that wrote it")
+        raise ValueError(_OTHERWISE)
     rest = np.zeros(used, np.int32)
     for plane, law in enumerate(_planes(coder.laws, used, excess, n_planes)):
         rest |= coder.take(law, used) << plane
     if rest.sum(dtype=np.int64) != excess:
-        raise ValueError("its laws come out otherwise on this machine than on the one that wrote it")
+        raise ValueError(_OTHERWISE)
     negative = coder.take(coder.laws.Uniform(2), used) if not nonnegative else 0
     levels = np.zeros(n_samples, np.int32)
     levels[flags] = (rest + 1) * (1 - 2 * negative)

@@ -56,6 +56,13 @@ def test_bytes_are_the_bits_that_were_counted(nonnegative, precision, make, figu
     assert 0 < figure("container bits", size - stored.storage.total) < 8 * (36 + 8)
 
 
+def test_bits_of_codes_of_one_size_are_those_of_the_law(figure):
+    rng = np.random.default_rng(3)
+    codes = 0.125 * (rng.random((20_000, 3)) < [0.05, 0.3, 0.6])
+    stored = quantise(codes, unit_atoms(rng, 3, 10), 0.05, precision=1.0)
+    assert 0 < figure("container bits", 8 * len(encode(stored)) - stored.storage.total) < 8 * (36 + 8)
+
+
 def within(bits, size, figure, name):
     return figure(name, abs(8 * size / bits - 1)) < 0.05
 
@@ -157,10 +164,10 @@ def test_a_newer_version_is_refused(stored):
 
 def test_a_decoder_whose_laws_differ_says_so(stored):
     data = encode(stored)
-    spelt = [i for i in range(40, len(data) - 4) if data[i] != 255]
-    for position in spelt:
-        with pytest.raises(ValueError, match="laws come out otherwise on this machine"):
-            decode(rewritten(data, position, 255))
+    for position in range(40, len(data) - 8):
+        for byte in {data[position] ^ 1, data[position] ^ 128, 255, 0} - {data[position]}:
+            with pytest.raises(ValueError, match="laws come out otherwise on this machine"):
+                decode(rewritten(data, position, byte))
 
 
 def test_codes_that_are_not_rounded_are_refused(stored):
