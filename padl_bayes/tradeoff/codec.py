@@ -90,8 +90,8 @@ def _digits(laws, most):
 def _planes(laws, used, excess, n_planes):
     """Laws of the binary digits of ``q - 1``, lowest first: those of a geometric number are independent.
 
-    They go on behind the ``n_planes`` that are needed until more are as good as impossible: moments, from which bits are
-    predicted, do not know the largest code.
+    They go on behind the ``n_planes`` that are needed until more are as good as impossible: moments, from which bits
+    are predicted, do not know the largest code.
     """
     odds, plane = excess / (excess + used), 0
     while plane < n_planes or odds > RESOLUTION:
