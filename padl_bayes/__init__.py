@@ -14,6 +14,8 @@ from .comparison import compare as compare
 from .estimator import PADL as PADL
 from .estimator import ConvergenceWarning as ConvergenceWarning
 from .estimator import NotFittedError as NotFittedError
+from .persistence import load as load
+from .persistence import save as save
 from .reliability import Reliability as Reliability
 from .reliability import posterior_atoms as posterior_atoms
 from .reliability import reappearance as reappearance

@@ -3,11 +3,11 @@
 import datetime
 import importlib.metadata
 import json
-import os
 import platform
-import tempfile
 import warnings
 from pathlib import Path
+
+from padl_bayes._files import SEAL_SIZE, check_seal, seal, write_whole
 
 FORMAT_VERSION = 1
 _PACKAGES = ("jax", "numpyro", "arviz", "numpy")
@@ -88,6 +88,8 @@ def _write(data, path):
 def to_netcdf(data, path, *, overwrite=False):
     """Write the result of `to_arviz` as netCDF; the file appears only once it is complete.
 
+    Behind the netCDF stands a digest of it, which other readers ignore.
+
     Parameters
     ----------
     data : arviz.InferenceData or xarray.DataTree
@@ -102,22 +104,20 @@ def to_netcdf(data, path, *, overwrite=False):
     Raises
     ------
     FileExistsError
-        ``path`` exists and ``overwrite`` is false.
+        ``path`` exists and ``overwrite`` is false, or it is a folder.
     FileNotFoundError
         Its folder does not exist.
     TypeError
         ``data`` is something else.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"path {str(path)!r} exists already; pass another one or overwrite=True")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist; create it first")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".padl-") as folder:
-        unfinished = Path(folder) / path.name
+
+    def write(unfinished):
         _write(data, unfinished)
-        os.replace(unfinished, path)
-    return path
+        with open(unfinished, "ab") as file:
+            file.write(bytes(SEAL_SIZE))
+        seal(unfinished)
+
+    return write_whole(path, write, overwrite=overwrite)
 
 
 def _read(path):
@@ -150,6 +150,7 @@ def from_netcdf(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} is no file")
+    check_seal(path)
     try:
         data = _read(str(path))
     except (OSError, KeyError, RuntimeError, ValueError) as error:

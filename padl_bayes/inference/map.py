@@ -166,7 +166,7 @@ def _alternate(problem, state, energy, max_iter, tol, callback):
     return state, history, reason
 
 
-def _residual_scale(X, dictionary, codes):
+def residual_scale(X, dictionary, codes):
     """Noise from the residual, less one degree of freedom for each free code, envelope and atom direction."""
     residual = X - codes @ dictionary
     clipped = np.isclose(np.abs(codes), np.abs(codes).max(axis=0, initial=0), rtol=1e-5) & (codes != 0)
@@ -199,7 +199,7 @@ def _package(X, dictionary, found, alpha, history, reason):
         objective=found.objective,
         gap=found.gap,
         alpha=alpha,
-        noise_scale=_residual_scale(X, dictionary, codes),
+        noise_scale=residual_scale(X, dictionary, codes),
         usage=np.mean(codes != 0, axis=0),
         history=np.array([*history, found.objective]),
         n_iter=len(history),

@@ -94,7 +94,7 @@ def _sampled(source, alpha):
 
 
 def _of_codes(source, codes):
-    refitted = refit_on_support(source.samples, codes, source.dictionary)
+    refitted = refit_on_support(source.samples, codes, source.dictionary, nonnegative=source.nonnegative)
     residual = np.sum(np.square(source.samples - codes @ source.dictionary), axis=1).mean()
     stored = statistics_of(source.samples, refitted, source.dictionary)
     return Prediction(residual, stored._replace(share=(codes != 0).mean(axis=0)))

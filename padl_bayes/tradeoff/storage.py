@@ -1,16 +1,18 @@
 r"""How many bits a dictionary and its codes take, and the two-part description length.
 
 What is stored is the support of PADL's codes, and on it the codes of least squares: shrinkage has chosen the support
-and would only cost accuracy in the values. The code that is priced, decodable as it stands; ``step`` is ``precision``
-noise scales:
+and would only cost accuracy in the values. The code that is priced is the one that `.codec` writes; ``step`` is
+``precision`` noise scales:
 
-* An entry of an active atom: rounded to a multiple of ``step`` over the norm of the atom's codes, coded by the normal
-  law of variance 1 / P. An error of that size costs the fit as much as one of ``step`` in a code.
+* Of each atom two whole numbers, how many samples use it and the sum of ``q - 1`` over them (q below), coded by the
+  uniform law up to N and up to the largest such sum. They are exact, so that a decoder finds the same laws whatever
+  its arithmetic.
 * Supports: one Bernoulli sequence of N flags an atom, at its own frequency.
 * A nonzero code: its sign (not for one-sided codes) and ``q = ceil(|r| / step)``, coded by the geometric law of the
   atom's mean, decoded in the middle of its cell: no code is rounded to zero.
-* Three numbers an atom (frequency, mean, norm) at half a log2 N bits each, what a parameter estimated from N samples is
-  worth (Rissanen, Annals of Statistics 11, 1983).
+* An entry of an active atom: rounded to a multiple of ``step`` over the norm of the atom's decoded codes, coded by the
+  normal law of variance 1 / P in units of `RESOLUTION`, at least one. An error of that size costs the fit as much as
+  one of ``step`` in a code.
 
 Rounding adds ``step^2 / 12`` for every nonzero code and, summed over samples and entries, for every entry of an atom.
 A bit saved by a wider step pays for the error until ``step^2 / 12`` is the noise variance: there the description is
@@ -25,10 +27,11 @@ from scipy.special import entr, ndtr
 
 from padl_bayes._validation import check_array, check_scalar
 
-PARAMETERS = 3
 PRECISION = math.sqrt(12)
 CHUNK = 512
 RIDGE = 1e-10
+RESOLUTION = 2.0**-24
+MOST_CELLS = 2**20
 
 
 class CodeStatistics(NamedTuple):
@@ -47,10 +50,10 @@ class CodeStatistics(NamedTuple):
 class Storage(NamedTuple):
     """Bits of a model, and what rounding adds to its error."""
 
-    dictionary: np.ndarray
-    supports: np.ndarray
-    values: np.ndarray
-    distortion: np.ndarray
+    dictionary: np.ndarray | float
+    supports: np.ndarray | float
+    values: np.ndarray | float
+    distortion: np.ndarray | float
     """Mean squared error that rounding adds to a sample, summed over features."""
 
     @property
@@ -79,7 +82,7 @@ def statistics_of(X, codes, dictionary):
     )
 
 
-def refit_on_support(X, codes, dictionary):
+def refit_on_support(X, codes, dictionary, *, nonnegative=False):
     """Codes of least squares on the supports of others, many samples at a time.
 
     Parameters
@@ -87,6 +90,8 @@ def refit_on_support(X, codes, dictionary):
     X : array_like, shape (N, P)
     codes : array_like, shape (N, K)
     dictionary : array_like, shape (K, P)
+    nonnegative : bool
+        Codes that come out negative leave the support, and the others are found again.
 
     Returns
     -------
@@ -94,6 +99,13 @@ def refit_on_support(X, codes, dictionary):
         In float64. Where a support's atoms depend on each other, of next to the least norm.
     """
     X, codes, dictionary = (np.asarray(a, np.float64) for a in (X, codes, dictionary))
+    refitted = _least_squares(X, codes, dictionary)
+    while nonnegative and len(rows := np.flatnonzero((refitted < 0).any(axis=1))):
+        refitted[rows] = _least_squares(X[rows], np.maximum(refitted[rows], 0), dictionary)
+    return refitted
+
+
+def _least_squares(X, codes, dictionary):
     used = codes != 0
     count = used.sum(axis=1)
     gram, target = dictionary @ dictionary.T, X @ dictionary.T
@@ -139,12 +151,13 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
     on = share > 0
     norm = np.sqrt(n_samples * np.where(on, square, 1))
     entry = np.maximum(np.log2(norm / step * np.sqrt(2 * np.pi * np.e / n_features)), 0)
-    atom = n_features * entry + 0.5 * PARAMETERS * np.log2(n_samples)
     mean = np.maximum(size / np.where(on, share, 1) / step + 0.5, 1)
+    sums = n_samples * share * (mean - 1)
+    numbers = np.log2(n_samples + 1) + np.log2(sums.max(axis=-1, initial=0, keepdims=True) + 1)
     value = geometric_bits(mean) + (0 if nonnegative else 1)
     flags = (entr(share) + entr(1 - share)) / np.log(2)
     return Storage(
-        np.sum(np.where(on, atom, 0), axis=-1),
+        np.sum(np.where(on, n_features * entry + numbers, 0), axis=-1),
         n_samples * flags.sum(axis=-1),
         n_samples * np.sum(share * value, axis=-1),
         step**2 / 12 * np.sum(share + np.where(on, n_features / n_samples, 0), axis=-1),
@@ -182,8 +195,20 @@ class Stored(NamedTuple):
     codes: np.ndarray
     """(N, K)"""
     dictionary: np.ndarray
-    """(K, P), rows not quite of unit norm."""
+    """(K, P), rows not quite of unit norm; zero for an atom that no sample uses."""
     storage: Storage
+    step: float
+    """Codes are odd multiples of half of it."""
+    nonnegative: bool
+
+
+class Symbols(NamedTuple):
+    """The whole numbers that are coded."""
+
+    levels: np.ndarray
+    """(N, K) q with the sign of the code; zero where there is none."""
+    entries: np.ndarray
+    """(K, P)"""
 
 
 def quantise(codes, dictionary, noise_scale, *, precision=PRECISION, nonnegative=False):
@@ -195,38 +220,82 @@ def quantise(codes, dictionary, noise_scale, *, precision=PRECISION, nonnegative
     dictionary : array_like, shape (K, P)
     noise_scale, precision : float
     nonnegative : bool
+        Codes have no sign.
 
     Returns
     -------
     Stored
-        ``storage.distortion`` is the mean of ``||r D - decoded||^2``.
+        In float64; ``storage.distortion`` is the mean of ``||r D - decoded||^2``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input, a negative code where there is to be none, or a step so narrow that it takes more than a million.
     """
-    codes, dictionary = (
-        check_array(codes, "codes", ("N", "K")),
-        check_array(dictionary, "dictionary", ("K", "P")),
-    )
+    codes = check_array(codes, "codes", ("N", "K")).astype(np.float64)
+    dictionary = check_array(dictionary, "dictionary", (codes.shape[1], "P")).astype(np.float64)
     step = check_scalar(precision, "precision", strict=True) * check_scalar(
         noise_scale, "noise_scale", strict=True
     )
-    n_samples, n_features = len(codes), dictionary.shape[1]
-    share = (codes != 0).mean(axis=0)
-    on = share > 0
-    norm = np.where(on, np.linalg.norm(codes.astype(np.float64), axis=0), 1)[:, None]
-    entries = np.round(dictionary * norm / step)
-    spread = norm / step / np.sqrt(n_features)
-    cells = ndtr((entries + 0.5) / spread) - ndtr((entries - 0.5) / spread)
-    levels = np.ceil(np.abs(codes) / step)
-    mean = np.maximum(levels.sum(axis=0) / np.maximum(np.sum(codes != 0, axis=0), 1), 1)
-    value = geometric_bits(mean) + (0 if nonnegative else 1)
-    decoded = np.sign(codes) * (levels - 0.5) * step
-    atoms = entries * step / norm
-    parameters = 0.5 * PARAMETERS * np.log2(n_samples)
-    missed = codes @ dictionary - decoded @ atoms
-    flags = (entr(share) + entr(1 - share)).sum() / np.log(2)
-    storage = Storage(
-        np.sum(parameters - np.log2(cells[on]).sum(axis=1)),
-        n_samples * flags,
-        n_samples * share @ value,
-        np.sum(missed**2) / n_samples,
+    if nonnegative and codes.min() < 0:
+        raise ValueError(f"codes must be at least zero with nonnegative=True, found {codes.min():.6g}")
+    levels = np.sign(codes) * np.ceil(np.abs(codes) / step)
+    _check_cells(np.abs(levels).max(), precision)
+    levels = levels.astype(np.int32)
+    entries = np.round(dictionary * code_norms(levels)[:, None])
+    _check_cells(np.abs(entries).max(), precision)
+    symbols = Symbols(levels, entries.astype(np.int32))
+    decoded, atoms = dequantise(symbols, step)
+    missed = np.sum(np.square(codes @ dictionary - decoded @ atoms)) / len(codes)
+    return Stored(decoded, atoms, count_bits(symbols, missed, nonnegative), step, bool(nonnegative))
+
+
+def _check_cells(most, precision):
+    if most > MOST_CELLS:
+        raise ValueError(
+            f"precision {precision:.3g} is too fine: {most:.3g} steps are needed, at most {MOST_CELLS} can be stored"
+        )
+
+
+def code_norms(levels):
+    """Norm of each atom's decoded codes, in steps: of sums of whole numbers, thus the same on every machine."""
+    odd = np.where(levels == 0, 0, 2 * np.abs(levels).astype(np.int64) - 1)
+    return 0.5 * np.sqrt(np.sum(odd**2, axis=0).astype(np.float64))
+
+
+def dequantise(symbols, step):
+    """Codes and dictionary of `Symbols`."""
+    levels, entries = symbols
+    norm = code_norms(levels)[:, None]
+    atoms = entries / np.where(norm > 0, norm, 1)
+    return np.where(levels == 0, 0, levels - 0.5 * np.sign(levels)) * step, atoms
+
+
+def symbols_of(stored):
+    """`Symbols` of a `Stored`."""
+    cells = np.abs(stored.codes) / stored.step
+    levels = np.where(cells > 0, np.sign(stored.codes) * np.round(cells + 0.5), 0).astype(np.int32)
+    return Symbols(levels, np.round(stored.dictionary * code_norms(levels)[:, None]).astype(np.int32))
+
+
+def count_bits(symbols, distortion, nonnegative):
+    """`Storage` of `Symbols`, but for which atoms are off: a flag an atom, better left out of the dictionary."""
+    levels, entries = symbols
+    n_samples, n_features = len(levels), entries.shape[1]
+    used = np.count_nonzero(levels, axis=0)
+    on = used > 0
+    used, norm = used[on], code_norms(levels)[on, None]
+    sums = np.abs(levels[:, on]).sum(axis=0, dtype=np.int64) - used
+    numbers = np.log2(n_samples + 1) + np.log2(sums.max(initial=0) + 1)
+    spread = norm / np.sqrt(n_features)
+    cells = ndtr((entries[on] + 0.5) / spread) - ndtr((entries[on] - 0.5) / spread)
+    alphabet = 2 * np.abs(entries).max() + 1
+    chance = RESOLUTION + (1 - alphabet * RESOLUTION) * cells
+    share = used / n_samples
+    value = geometric_bits(1 + sums / used) + (0 if nonnegative else 1)
+    return Storage(
+        float(numbers * len(used) - np.log2(chance).sum()),
+        float(n_samples * (entr(share) + entr(1 - share)).sum() / np.log(2)),
+        float(used @ value),
+        float(distortion),
     )
-    return Stored(np.where(codes != 0, decoded, 0), atoms, storage)

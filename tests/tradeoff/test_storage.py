@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import norm
 
 from padl_bayes.tradeoff.storage import (
-    PARAMETERS,
     description_length,
     geometric_bits,
     quantise,
@@ -39,21 +38,23 @@ def test_bits_are_the_lengths_of_the_words(nonnegative):
     step = 0.07
     stored = quantise(codes, D, 0.035, precision=2.0, nonnegative=nonnegative)
     dictionary = supports = values = 0.0
-    for k in range(4):
-        column = codes[:, k]
-        n_used, scale = np.count_nonzero(column), np.linalg.norm(column)
-        share = n_used / 300
-        supports -= sum(math.log2(share if value else 1 - share) for value in column)
-        levels = [math.ceil(abs(value) / step) for value in column if value]
-        stop = n_used / sum(levels)
+    used = [[math.ceil(abs(value) / step) for value in column if value] for column in codes.T[:4]]
+    sums = [sum(levels) - len(levels) for levels in used]
+    norms = [math.hypot(*(q - 0.5 for q in levels)) for levels in used]
+    entries = [[round(entry * scale) for entry in D[k]] for k, scale in enumerate(norms)]
+    largest = max(abs(entry) for row in entries for entry in row)
+    for k, levels in enumerate(used):
+        share, stop = len(levels) / 300, len(levels) / sum(levels)
+        supports -= len(levels) * math.log2(share) + (300 - len(levels)) * math.log2(1 - share)
         values -= sum(math.log2(stop) + (q - 1) * math.log2(1 - stop) for q in levels)
-        values += 0 if nonnegative else n_used
-        width = step / scale
-        for entry in D[k]:
-            cell = round(entry / width) * width
-            edges = norm.cdf([cell - width / 2, cell + width / 2], scale=12**-0.5)
-            dictionary -= math.log2(edges[1] - edges[0])
-        dictionary += PARAMETERS / 2 * math.log2(300)
+        values += 0 if nonnegative else len(levels)
+        dictionary += math.log2(301) + math.log2(max(sums) + 1)
+        for entry in entries[k]:
+            edges = norm.cdf([entry - 0.5, entry + 0.5], scale=norms[k] / 12**0.5)
+            units = 1 + (2**24 - 2 * largest - 1) * (edges[1] - edges[0])
+            dictionary += 24 - math.log2(units)
+        np.testing.assert_allclose(stored.dictionary[k], np.array(entries[k]) / norms[k], rtol=1e-12)
+    assert not stored.dictionary[4].any()
     assert stored.storage.dictionary == pytest.approx(dictionary, rel=1e-9)
     assert stored.storage.supports == pytest.approx(supports, rel=1e-9)
     assert stored.storage.values == pytest.approx(values, rel=1e-9)
@@ -111,6 +112,46 @@ def test_refitting_is_least_squares_on_the_support():
         wanted = np.zeros(5)
         wanted[used] = np.linalg.lstsq(D[used].T, X[n], rcond=None)[0]
         np.testing.assert_allclose(refitted[n], wanted, atol=1e-8)
+
+
+def test_refitting_keeps_one_sided_codes_one_sided():
+    rng = np.random.default_rng(5)
+    D, X, codes = unit_atoms(rng, 9, 10), rng.normal(size=(300, 10)), rng.random((300, 9)) < 0.8
+    free = refit_on_support(X, codes, D)
+    refitted = refit_on_support(X, codes, D, nonnegative=True)
+    assert refitted.min() == 0
+    assert not refitted[~codes].any()
+    kept = (free >= 0).all(axis=1)
+    np.testing.assert_array_equal(refitted[kept], free[kept])
+    # for some of them a single round does not do
+    assert np.any((refit_on_support(X, np.maximum(free, 0), D) < 0).any(axis=1))
+    for n in np.flatnonzero(~kept)[:100]:
+        used = np.flatnonzero(refitted[n])
+        np.testing.assert_allclose(D[used] @ (X[n] - refitted[n] @ D), 0, atol=1e-7)
+
+
+def test_an_entry_beyond_the_law_costs_no_more_than_the_coder_spends():
+    D = np.zeros((1, 400))
+    D[0, 0] = 1
+    stored = quantise(np.ones((50, 1)), D, 0.1)
+    # 50 codes of three cells, decoded at 2.5; the one entry is 20 standard deviations out, 290 bits by the normal law
+    spread = 2.5 * 50**0.5 / 400**0.5
+    zero = -math.log2(norm.cdf(0.5, scale=spread) - norm.cdf(-0.5, scale=spread))
+    wanted = 24 + 399 * zero + math.log2(51) + math.log2(50 * 2 + 1)
+    assert stored.storage.dictionary == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(nonnegative=True), "codes must be at least zero"),
+        (dict(precision=1e-7), "precision 1e-07 is too fine"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(options, message):
+    codes, D, _ = some_model(n=50)
+    with pytest.raises(ValueError, match=message):
+        quantise(codes, D, 0.1, **options)
 
 
 def test_atoms_that_are_off_cost_nothing():

@@ -1,0 +1,93 @@
+"""Files that appear whole or not at all, and end with a digest of all that goes before."""
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+_MARK = b"padl_bayes sha256 "
+SEAL_SIZE = len(_MARK) + 64
+_CHUNK = 2**20
+
+
+def write_whole(path, write, *, overwrite=False):
+    """Write a file under another name in the same folder, and give it its own once all of it is on disk.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    write : callable
+        Given the path that it shall write.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileExistsError
+        ``path`` exists and ``overwrite`` is false, or it is a folder.
+    FileNotFoundError
+        Its folder does not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise FileExistsError(f"path {str(path)!r} is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"path {str(path)!r} exists already; pass another one or overwrite=True")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist; create it first")
+    unfinished = path.parent / f".padl-{secrets.token_hex(8)}"
+    try:
+        write(unfinished)
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def _digest(file, size):
+    """SHA-256 of the first ``size`` bytes, in hexadecimal."""
+    found = hashlib.sha256()
+    file.seek(0)
+    while size > 0:
+        chunk = file.read(min(size, _CHUNK))
+        if not chunk:
+            break
+        found.update(chunk)
+        size -= len(chunk)
+    return found.hexdigest().encode()
+
+
+def seal(path):
+    """Write the digest of a file over its last `SEAL_SIZE` bytes."""
+    with open(path, "rb+") as file:
+        body = os.path.getsize(path) - SEAL_SIZE
+        digest = _digest(file, body)
+        file.seek(body)
+        file.write(_MARK + digest)
+
+
+def check_seal(path):
+    """Return whether a file ends with a digest, of just what goes before it.
+
+    Raises
+    ------
+    ValueError
+        It ends with a digest of something else: it is damaged.
+    """
+    body = os.path.getsize(path) - SEAL_SIZE
+    if body < 0:
+        return False
+    with open(path, "rb") as file:
+        file.seek(body)
+        found = file.read()
+        if not found.startswith(_MARK):
+            return False
+        if found != _MARK + _digest(file, body):
+            raise ValueError(f"path {str(path)!r} is damaged: its bytes are not those that were written")
+    return True
