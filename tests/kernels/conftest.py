@@ -19,7 +19,7 @@ LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
 GIVEN = os.environ.get(cpu.VARIABLE, "")
 BEST = cpu.best_level(cpu.processor_flags()) if sys.platform == "linux" else None
 TESTED = [
-    level if level == (BEST or LEVELS[0]) else pytest.param(level, marks=pytest.mark.slow) for level in LEVELS
+    level if level in (BEST, LEVELS[0]) else pytest.param(level, marks=pytest.mark.slow) for level in LEVELS
 ]
 if GIVEN.endswith(".so"):
     TESTED = [GIVEN]
