@@ -47,7 +47,12 @@ def run_claims(part, say):
     fits = _fits(train, part, say)
     em, point = fits["PADL EM"], fits["PADL MAP, mdl"].operating_point_
     scores = rivals.compare_rivals(
-        fits, train, held_out, minibatch=True, spams_iter=part.spams_iter, callback=lambda text: say(f"  {text}")
+        fits,
+        train,
+        held_out,
+        minibatch=True,
+        spams_iter=part.spams_iter,
+        callback=lambda text: say(f"  {text}"),
     )
     grid = None if point is None else _grid_against_point(em.fit_, point, train, held_out, part)
     return {
@@ -69,8 +74,8 @@ def section_claims(name, result):
     lasso = [s for s in others if s["coding"] == "lasso"]
     lines = [
         f"## {name}", "",
-        f"{result['samples'][0]} training and {result['samples'][1]} held-out samples of {result['features']} features, "
-        f"at most {allowed} atoms. EM: {result['status']}. {result['machine']}.", "",
+        f"{result['samples'][0]} training and {result['samples'][1]} held-out samples of {result['features']} "
+        f"features, at most {allowed} atoms. EM: {result['status']}. {result['machine']}.", "",
         "| dictionary | codes | atoms | nonzeros, held-out | RMSE, held-out | ours against |",
         "|---|---|--:|--:|--:|--:|",
     ]  # fmt: skip

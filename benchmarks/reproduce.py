@@ -20,8 +20,8 @@ is cut off; figures are PSNR in dB. This package, `pb.imaging.denoise`, is not t
 are. scikit-learn: `MiniBatchDictionaryLearning`, 256 atoms of 8 x 8 learned on as many noisy patches, OMP to a residual
 of gain times sigma, the best of three gains by the true image; others measured 29.54 dB with it on camera at 25. BM3D
 is its authors' package, where installed. "Error, sd of the bound": root mean squares of the true error, and of the sd
-that the fit states, an upper bound under the model. Inpainting: pixels are missing at random; the rival is scikit-image's
-`inpaint_biharmonic`.
+that the fit states, an upper bound under the model. Inpainting: pixels are missing at random; the rival is
+scikit-image's `inpaint_biharmonic`.
 
 Claims: a verdict is of the row's figures, whichever way. Rivals have as many atoms as variational EM kept, and as many
 nonzeros a sample. No package at hand ships Fashion-MNIST or the ORL faces: faces are the hundred of scikit-image's

@@ -186,7 +186,9 @@ def _learn(source, settings):
         usable = usable[windows(source.observed, source.patch).any(axis=(2, 3)).ravel()]
     chosen = rng.permutation(usable)[: settings.n_patches]
     X, mask, _ = source.features(*np.unravel_index(chosen, source.grid))
-    n_atoms = settings.n_atoms or int(np.clip(n_rows * n_columns // PATCHES_PER_ATOM, FEWEST_ATOMS, MOST_ATOMS))
+    n_atoms = settings.n_atoms or int(
+        np.clip(n_rows * n_columns // PATCHES_PER_ATOM, FEWEST_ATOMS, MOST_ATOMS)
+    )
     noise_scale = None if settings.noise_scale is None else settings.noise_scale / source.scale
     return learn(
         X, n_atoms, mask=mask, noise_scale=noise_scale, slab=settings.slab, random_state=settings.random_state

@@ -21,7 +21,7 @@ from ..kernels.code_sweep import Tile
 from ..kernels.slabs import SLABS
 from . import em, moves
 from .dictionary import update_dictionary
-from .variational import make_problem, precision_ceiling, residuals, slack_of
+from .variational import make_problem, padded_atoms, precision_ceiling, residuals, slack_of
 
 DECAY = 0.7
 SETTLING_CHUNKS = 4
@@ -118,12 +118,13 @@ def learn(X, n_atoms, *, mask=None, noise_scale=None, slab="bernoulli_laplace", 
     X, mask = check_training_data(X, mask)
     rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
     key = (slab, False)
+    n_atoms = padded_atoms(check_count(n_atoms, "n_atoms"))
     settings = moves.Settings(key, n_atoms, em.History(10**6))
     with precision_of(X):
         problem = make_problem(X, mask, slab=slab)
-        state = em.initial_state(key, problem, X, moves.padded_atoms(n_atoms), rng)
+        state = em.initial_state(key, problem, X, n_atoms, rng)
         caps = (0.0, precision_ceiling(problem)) if noise_scale is None else (noise_scale**-2,) * 2
-        state = em._anneal(settings, problem, state).state
+        state = em.anneal(settings, problem, state).state
         if mask is None:
             state = _draw(key, problem, state, caps, n_sweeps, rng)
         else:
