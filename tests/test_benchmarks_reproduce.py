@@ -5,7 +5,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 import padl_bayes as pb
-from benchmarks import _claims, _images, reproduce
+from benchmarks import _asked, _claims, _images, reproduce
 
 
 def quiet(text):
@@ -40,13 +40,11 @@ def test_a_toy_of_inpainting():
 
 
 def test_a_toy_of_claims():
-    part = reproduce.Claims(
-        lambda: pb.datasets.digits().X[:150] / 16, 12, max_iter=100, spams_iter=5, n_grid=3
-    )
+    part = reproduce.Claims(lambda: pb.datasets.bars(80, seed=0).X, 16, max_iter=100, spams_iter=5, n_grid=3)
     r = reproduce.run(part, None, quiet) | {"machine": "a machine"}
     ours = r["scores"][0]
     assert ours["method"] == "PADL EM"
-    assert ours["n_atoms"] == r["active"]["PADL EM"] <= 12
+    assert ours["n_atoms"] == r["active"]["PADL EM"] <= 16
     assert r["grid"]["pairs"] == 9
     assert r["grid"]["best"] <= r["grid"]["at point"]
     text = reproduce.section("digits", r)
@@ -68,3 +66,12 @@ def test_verdicts_follow_the_figures():
     assert "with lasso codes: -30%, holds." in text
     assert "PADL EM: 5 of 64, holds." in text
     assert "PADL MAP, mdl: 7 of 64, does not hold." in text
+    assert _asked.error_over_lasso(result) == (0.7, None, None)
+    assert _asked.share_of_atoms(result) == (5 / 64, None, None)
+
+
+def test_decibels_are_above_the_best_of_a_rival():
+    rows = [{"this package": 30.0, "other": [27.0, 29.0]}, {"this package": 28.0, "other": [28.5, 24.0]}]
+    assert _asked.decibels_above("other")({"rows": rows}) == (0.25, -0.5, 1.0)
+    rows[1]["other"] = None
+    assert _asked.decibels_above("other")({"rows": rows}) is None
