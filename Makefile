@@ -5,7 +5,7 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test lint sanitize calibrate bench notebooks check-notebooks clean
+.PHONY: demo test lint sanitize calibrate bench reproduce notebooks check-notebooks clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ calibrate: $(VENV)/.installed  ## the slow suite
 bench: $(VENV)/.installed  ## comparisons with rivals, on one page: benchmarks/results/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+reproduce: $(VENV)/.installed  ## what the papers claim, and images restored: benchmarks/results/reproduce.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[reproduce]'
+	$(BIN)/python -m benchmarks.reproduce
 
 notebooks: $(VENV)/.installed  ## run the notebooks and write them with their outputs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'

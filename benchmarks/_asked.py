@@ -118,6 +118,30 @@ def effective_samples(ours, rival, which):
     return lambda r: Found(rate(r["rows"][ours], "aligned") / rate(r["rows"][rival], which))
 
 
+def decibels_above(rival):
+    """PSNR of restored images over a rival's, the mean over levels, and the least and the most."""
+
+    def figure(r):
+        if any(row[rival] is None for row in r["rows"]):
+            return None
+        above = [row["this package"] - np.max(row[rival]) for row in r["rows"]]
+        return Found(float(np.mean(above)), float(min(above)), float(max(above)))
+
+    return figure
+
+
+def error_over_lasso(r):
+    """Held-out RMSE of EM over the best rival's with lasso codes of as many nonzeros."""
+    others = (s for s in r["scores"] if s["coding"] == "lasso" and not s["method"].startswith("PADL"))
+    rivals = [s["rmse_held_out"] for s in others]
+    return Found(r["scores"][0]["rmse_held_out"] / min(rivals)) if rivals else None
+
+
+def share_of_atoms(r):
+    """Active atoms of EM over those allowed."""
+    return Found(r["active"]["PADL EM"] / r["allowed"])
+
+
 COARSE, FINE = "20000 patches, alpha2 0.175 N", "20000 patches, alpha2 0.0175 N"
 DECADES = tuple(f"1e{n} to 1e{n + 1} samples" for n in (4, 5))
 RIVAL_CODERS = {
@@ -163,6 +187,7 @@ def _lines():
         )
     yield from _fits()
     yield from _scale()
+    yield from _reproduced()
     yield from _samplers()
 
 
@@ -194,6 +219,27 @@ def _scale():
         "sums of 8 devices, relative difference", "one device", "scaling", ("mini-batches against devices",),
         lambda r: Found(max(row["difference"] for row in r["rows"])),
     )  # fmt: skip
+
+
+def _reproduced():
+    for image in ("camera", "barbara"):
+        for rival, asked in (
+            ("scikit-learn, OMP", ("at least", 0)),
+            ("non-local means", None),
+            ("BM3D", None),
+        ):
+            parts, figure = (f"denoising {image}",), decibels_above(rival)
+            yield Line(
+                f"dB above, {image} denoised", f"{rival}, told sigma", "reproduce", parts, figure, asked
+            )
+        parts, figure = (f"inpainting {image}",), decibels_above("biharmonic")
+        yield Line(f"dB above, {image} inpainted", "biharmonic", "reproduce", parts, figure)
+    for data in ("digits", "MNIST", "faces", "patches"):
+        what = f"RMSE at equal nonzeros over its, {data}"
+        yield Line(what, "best lasso codes", "reproduce", (data,), error_over_lasso, ("at most", 0.8))
+        yield Line(
+            f"share of atoms in use, {data}", "", "reproduce", (data,), share_of_atoms, ("at most", 0.1)
+        )
 
 
 def _samplers():

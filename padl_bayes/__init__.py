@@ -3,6 +3,7 @@
 from . import arviz_io as arviz_io
 from . import datasets as datasets
 from . import distributions as distributions
+from . import imaging as imaging
 from . import inference as inference
 from . import models as models
 from . import tradeoff as tradeoff

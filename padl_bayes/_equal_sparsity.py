@@ -9,6 +9,7 @@ from ._validation import check_choice
 
 CODE_TOL = 0.005
 MOST_CODINGS = 25
+LARGEST_STEP = 1e6
 ROUGH_ROWS = 256
 RULES = ("lasso", "omp", "omp_residual")
 
@@ -58,7 +59,7 @@ def match(count, target, start, *, tol, most, step=2.0):
         ends[above], last = (at, miss), above
         if len(ends) < 2:
             at += math.log(step) if above else -math.log(step)
-            step **= 2
+            step = min(step**2, LARGEST_STEP)
             continue
         (x0, y0), (x1, y1) = ends[True], ends[False]
         if abs(x1 - x0) < 1e-9:

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 import skimage.data
+from skimage.color import rgb2gray
+from skimage.io import imsave
 
 from padl_bayes import datasets
 
@@ -291,3 +293,18 @@ def test_importing_loads_no_optional_package():
     code = "import sys, padl_bayes.datasets; print(*{'sklearn', 'skimage', 'mlxtend'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == ""
+
+
+def test_barbara_is_the_part_commonly_cut_out_in_grey(tmp_path, monkeypatch):
+    (tmp_path / "sporco" / "data").mkdir(parents=True)
+    (tmp_path / "sporco" / "__init__.py").write_text("raise ImportError('imported')")
+    colours = np.random.default_rng(0).integers(0, 256, (574, 702, 3), np.uint8)
+    imsave(tmp_path / "sporco" / "data" / "barbara.png", colours, check_contrast=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    grey = datasets.barbara(dtype=np.float32)
+    assert grey.dtype == np.float32
+    expected = rgb2gray(colours)[10:522, 100:612]
+    np.testing.assert_allclose(grey, expected, atol=4 * np.finfo(np.float32).eps)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"datasets\.barbara needs sporco"):
+        datasets.barbara()

@@ -32,6 +32,12 @@ def test_match_finds_the_argument(start):
     assert len(calls) < 30
 
 
+def test_match_of_what_is_out_of_reach_returns_the_nearest():
+    argument, found = match(lambda x: (3 - 1 / (1 + x), x), 5, 1.0, tol=0.01, most=25)
+    assert argument == pytest.approx(found)
+    assert 0 < argument < np.inf
+
+
 def test_match_of_steps_returns_the_nearest():
     _, result = match(lambda at: (round(10 / at), round(10 / at)), 4.4, 1.0, tol=1e-3, most=40)
     assert result == 4

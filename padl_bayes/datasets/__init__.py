@@ -9,6 +9,7 @@ from padl_bayes.datasets.images import PHOTOGRAPHS as PHOTOGRAPHS
 from padl_bayes.datasets.images import TEXTURES as TEXTURES
 from padl_bayes.datasets.images import Images as Images
 from padl_bayes.datasets.images import Patches as Patches
+from padl_bayes.datasets.images import barbara as barbara
 from padl_bayes.datasets.images import digits as digits
 from padl_bayes.datasets.images import mnist5k as mnist5k
 from padl_bayes.datasets.images import natural_patches as natural_patches

@@ -1,6 +1,8 @@
 """Real images out of installed packages."""
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from padl_bayes.datasets._common import float_type, generator
 
 PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee")
 TEXTURES = ("brick", "grass", "gravel")
+GREY_WEIGHTS = (0.2125, 0.7154, 0.0721)
 
 
 class Images(NamedTuple):
@@ -122,6 +125,29 @@ def photograph(name, *, dtype=np.float64):
     image = getattr(_optional("skimage.data", "photograph"), name)()
     grey = _optional("skimage.color", "photograph").rgb2gray(image) if image.ndim == 3 else image / 255.0
     return grey.astype(dtype)
+
+
+def barbara(*, dtype=np.float64):
+    """Return the 512 x 512 pixels of Barbara that are commonly tested on, grey levels between 0 and 1.
+
+    The colour image comes with the package sporco, whose examples cut the same part out; sporco is not imported.
+
+    Returns
+    -------
+    ndarray, shape (512, 512)
+
+    Raises
+    ------
+    ImportError
+        sporco or scikit-image is missing.
+    """
+    dtype = float_type(dtype)
+    found = importlib.util.find_spec("sporco")
+    if found is None or found.origin is None:
+        raise ImportError("datasets.barbara needs sporco: pip install 'padl-bayes[reproduce]'")
+    path = Path(found.origin).parent / "data" / "barbara.png"
+    image = _optional("skimage.io", "barbara").imread(path)[10:522, 100:612]
+    return (image @ np.array(GREY_WEIGHTS) / 255).astype(dtype)
 
 
 def natural_patches(

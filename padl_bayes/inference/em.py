@@ -92,7 +92,7 @@ def initial_state(slab, problem, X, n_atoms, rng):
     return State(codes, atoms, full(n_samples * power / n_atoms), problem.hot)
 
 
-def _anneal(settings, problem, state):
+def anneal(settings, problem, state):
     """Raise the cap on the noise precision until it no longer binds."""
     cap = float(problem.hot)
     while True:
@@ -147,7 +147,7 @@ def _settle(settings, problem, fit, tol):
 
 def discover(settings, problem, state, rng):
     """Anneal, and delete atoms as long as the evidence rises."""
-    fit = _anneal(settings, problem, state)
+    fit = anneal(settings, problem, state)
     fit = moves.run(settings, problem, fit.state, chunks=moves.REFIT_CHUNKS, stage="anneal")
     return moves.refresh(settings, problem, moves.prune(settings, problem, fit, rng), rng)
 
