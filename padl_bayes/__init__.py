@@ -3,6 +3,7 @@
 from . import arviz_io as arviz_io
 from . import datasets as datasets
 from . import distributions as distributions
+from . import exceptions as exceptions
 from . import inference as inference
 from . import models as models
 from . import tradeoff as tradeoff
@@ -12,8 +13,8 @@ from .alignment import recovered as recovered
 from .calibration import calibrate_alpha as calibrate_alpha
 from .comparison import compare as compare
 from .estimator import PADL as PADL
-from .estimator import ConvergenceWarning as ConvergenceWarning
-from .estimator import NotFittedError as NotFittedError
+from .exceptions import ConvergenceWarning as ConvergenceWarning
+from .exceptions import NotFittedError as NotFittedError
 from .reliability import Reliability as Reliability
 from .reliability import posterior_atoms as posterior_atoms
 from .reliability import reappearance as reappearance

@@ -1,12 +1,17 @@
 """Bad input gets one clear error: the argument, what was found, what is expected."""
 
 import numbers
-import warnings
 from collections.abc import Hashable
 
 import numpy as np
 
+from .exceptions import UnboundedPosteriorWarning, warn
+
 _LARGEST_EXACT_INTEGER = 2**53
+
+
+class _ComplexError(TypeError, ValueError):
+    """A TypeError, and the ValueError that scikit-learn's tools expect."""
 
 
 def _same_kind(error, message):
@@ -48,7 +53,9 @@ def as_real_array(values, name):
     if array.dtype == object:
         array = _from_objects(array, name)
     if np.iscomplexobj(array):
-        raise TypeError(f"{name} must be real, found dtype {array.dtype}; pass {name}.real or its modulus")
+        raise _ComplexError(
+            f"{name} must be real, found dtype {array.dtype}; pass {name}.real or its modulus. Complex data not supported"
+        )
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must hold numbers, found dtype {array.dtype}")
     if (
@@ -68,10 +75,14 @@ def as_real_array(values, name):
 def _as_filled_matrix(values, name):
     X = as_real_array(values, name)
     if X.ndim != 2:
-        hint = f"; reshape one sample to (1, {X.size})" if X.ndim == 1 else ""
+        hint = f". Reshape your data: one sample to (1, {X.size})" if X.ndim == 1 else ""
         raise ValueError(f"{name} must have 2 dimensions (samples, features), found shape {X.shape}{hint}")
     if 0 in X.shape:
-        raise ValueError(f"{name} is empty: found shape {X.shape}")
+        rows, columns = X.shape
+        raise ValueError(
+            f"{name} is empty: found {rows} sample(s), {columns} feature(s) (shape={X.shape}) while a minimum of 1 is "
+            "required."
+        )
     return X
 
 
@@ -162,8 +173,8 @@ def check_array(values, name, shape):
     return array
 
 
-def check_mask(mask, X):
-    """Return ``mask`` as a boolean array like ``X``; every row and column must have an observed entry."""
+def check_mask(mask, X, *, all_features=True):
+    """Return ``mask`` as a boolean array like ``X``; every row (and column) must have an observed entry."""
     if mask is None:
         return None
     shape = _as_filled_matrix(X, "X").shape
@@ -180,7 +191,7 @@ def check_mask(mask, X):
             f"mask must be boolean (True where observed), found dtype {mask.dtype} with other values"
         )
     mask = mask.astype(bool)
-    for axis, what in ((1, "sample"), (0, "feature")):
+    for axis, what in ((1, "sample"), (0, "feature"))[: 1 + all_features]:
         empty = np.flatnonzero(~mask.any(axis=axis))
         if empty.size:
             raise ValueError(f"mask leaves {what} {empty[0]} without an observed entry; drop it")
@@ -229,12 +240,11 @@ def warn_if_unbounded(X, n_atoms, mask=None, fixed=()):
     energy = np.linalg.eigvalsh(wide.T @ wide)
     rank = int(np.sum(energy > 1e-10 * energy[-1]))
     if rank < X.shape[1] and n_atoms >= rank:
-        warnings.warn(
+        warn(
             f"X has rank {rank} with {X.shape[1]} features, so that {n_atoms} atoms can explain it without any noise, "
             "where the posterior density is not bounded: leave out constant or dependent features, "
             "allow fewer atoms, or add noise of the data's own resolution",
-            UserWarning,
-            stacklevel=3,
+            UnboundedPosteriorWarning,
         )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from . import datasets, rivals
-from .estimator import PADL, ConvergenceWarning
+from .estimator import PADL
+from .exceptions import ConvergenceWarning
 from .report import (
     check_folder,
     comparison_section,

@@ -18,6 +18,7 @@ import numpy as np
 from padl_bayes._devices import gathered, mesh_of, mesh_over, padded_size, spread, zeros
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_array, check_count, check_dictionary, check_matrix, check_scalar
+from padl_bayes.diagnostics import warn_of_gap
 from padl_bayes.kernels.dual_bound import dual_bound
 from padl_bayes.kernels.row_descent import DIVISIBLE, FASTEST, LEAST_MOMENTUM, descend, dual_point_of
 from padl_bayes.kernels.row_sweep import BLOCK, matmul, pad_rows, penalty
@@ -389,6 +390,7 @@ def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
             codes, status = found.codes, _describe(found, tol)
             rows = np.array(gathered(codes.T)[: len(X)])
             results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
+            warn_of_gap(results[-1], tol, dtype)
     return results
 
 

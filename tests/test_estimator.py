@@ -210,7 +210,7 @@ def test_bad_data(method, X, error, message):
 def test_bad_use(em, data):
     with pytest.raises(pb.NotFittedError, match="call fit"):
         pb.PADL().transform(data.X)
-    with pytest.raises(ValueError, match="has 15 features, expected 16"):
+    with pytest.raises(ValueError, match="X has 15 features, but PADL is expecting 16 features"):
         em.transform(data.X[:, :15])
     with pytest.raises(ValueError, match="rule must be one of"):
         em.transform(data.X, rule="hard")

@@ -30,6 +30,7 @@ SAME = 0.99
 BIRTH_EVERY = 5
 MOST_BIRTHS = 16
 CLIMB_STEPS = 10
+GAP_TOL = 1e-6
 
 
 class MapProgress(NamedTuple):
@@ -141,7 +142,8 @@ def _starting_atoms(X, n_atoms, random_state):
 
 def _alternate(problem, state, energy, max_iter, tol, callback):
     """Iterate until the objective falls by less than ``tol`` of it and pointing idle atoms does not help."""
-    history, settled, reason = [], np.inf, f"stopped after {max_iter} iterations"
+    history, settled = [], np.inf
+    reason = f"stopped after max_iter={max_iter} iterations, the objective still falling: raise max_iter"
     for iteration in range(max_iter):
         problem = problem._replace(dictionary=state.dictionary)
         found = solve(problem, state.codes, tol=0.0, max_sweeps=SWEEPS, energy=energy)
@@ -216,7 +218,7 @@ def fit_map(
     nonnegative=False,
     max_iter=200,
     tol=1e-5,
-    gap_tol=1e-6,
+    gap_tol=GAP_TOL,
     random_state=0,
     dictionary_init=None,
     devices=None,
