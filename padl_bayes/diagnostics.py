@@ -33,7 +33,8 @@ def warn_of_fit(fit, n_atoms, *, gap_tol, counts_atoms):
     """
     if not fit.status.startswith("converged"):
         warn(f"PADL.fit: {fit.status}", ConvergenceWarning)
-    elif getattr(fit, "gap", 0.0) > gap_tol:
+        return
+    if getattr(fit, "gap", 0.0) > gap_tol:
         warn(
             f"PADL.fit: the codes have a relative duality gap of {fit.gap:.2g}, asked was {gap_tol:.2g}: "
             "pass float64 data, or larger alpha",
@@ -49,8 +50,8 @@ def warn_of_fit(fit, n_atoms, *, gap_tol, counts_atoms):
 
 
 def warn_of_gap(found, tol, dtype):
-    """Warn of a `SparseCode` whose gap is above ``tol``."""
-    if found.gap <= tol or found.status.startswith("converged"):
+    """Warn of a `SparseCode` whose gap is above ``tol``; a ``tol`` of zero asks for all sweeps, and for no gap."""
+    if found.gap <= tol or tol == 0 or found.status.startswith("converged"):
         return
     if not found.status.startswith("stalled"):
         warn(f"sparse_code: {found.status}: raise max_iter", ConvergenceWarning)

@@ -89,12 +89,16 @@ def test_tables_go_in_and_come_out(X, table):
     np.testing.assert_array_equal(codes.index, table.index)
     plain = clone(estimator).set_output(transform="default").fit(X)
     np.testing.assert_array_equal(codes, plain.transform(X))
-    np.testing.assert_array_equal(estimator.inverse_transform(codes), plain.inverse_transform(codes.to_numpy()))
+    np.testing.assert_array_equal(
+        estimator.inverse_transform(codes), plain.inverse_transform(codes.to_numpy())
+    )
     assert isinstance(estimator.set_output(), pb.PADL)
     assert isinstance(clone(estimator).fit(table).transform(table), pd.DataFrame)
     with pytest.raises(ValueError, match=r"should match those .*\nFeature names unseen at fit time:\n- z\n"):
         estimator.transform(table.rename(columns={"a": "z"}))
-    with pytest.raises(ValueError, match="transform must be one of 'default', 'pandas', 'polars', found 'csv'"):
+    with pytest.raises(
+        ValueError, match="transform must be one of 'default', 'pandas', 'polars', found 'csv'"
+    ):
         estimator.set_output(transform="csv")
     with pytest.raises(TypeError, match="all input features have string names"):
         estimator.fit(table.rename(columns={"a": 1}))

@@ -30,8 +30,16 @@ BAD_MATRICES = {
     "one dimension": (np.arange(4.0), ValueError, r"2 dimensions .* found shape \(4,\)\. Reshape .*\(1, 4\)"),
     "three dimensions": (np.zeros((2, 2, 2)), ValueError, r"2 dimensions .* found shape \(2, 2, 2\)"),
     "scalar": (3, ValueError, r"2 dimensions .* found shape \(\)"),
-    "no rows": (np.zeros((0, 3)), ValueError, r"empty: found 0 sample\(s\), 3 feature\(s\) \(shape=\(0, 3\)\)"),
-    "no columns": (np.zeros((3, 0)), ValueError, r"empty: found 3 sample\(s\), 0 feature\(s\) \(shape=\(3, 0\)\)"),
+    "no rows": (
+        np.zeros((0, 3)),
+        ValueError,
+        r"empty: found 0 sample\(s\), 3 feature\(s\) \(shape=\(0, 3\)\)",
+    ),
+    "no columns": (
+        np.zeros((3, 0)),
+        ValueError,
+        r"empty: found 3 sample\(s\), 0 feature\(s\) \(shape=\(3, 0\)\)",
+    ),
     "NaN": (np.array([[0, 1], [2, np.nan]]), ValueError, r"1 NaN or infinite .* \[1, 1\]; impute or drop"),
     "infinity": (np.array([[-np.inf, 1], [2, np.inf]]), ValueError, r"2 NaN or infinite .* \[0, 0\]; impute"),
     "None entry": (np.array([[1, None], [2, 3]], dtype=object), ValueError, r"1 NaN or infinite .* \[0, 1\]"),
