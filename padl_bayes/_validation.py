@@ -8,6 +8,7 @@ import numpy as np
 from .exceptions import UnboundedPosteriorWarning, warn
 
 _LARGEST_EXACT_INTEGER = 2**53
+_LARGEST_COUNT = 2**63 - 1
 
 
 class _ComplexError(TypeError, ValueError):
@@ -173,11 +174,11 @@ def check_array(values, name, shape):
     return array
 
 
-def check_mask(mask, X, *, all_features=True):
+def check_mask(mask, X, *, name="X", all_features=True):
     """Return ``mask`` as a boolean array like ``X``; every row (and column) must have an observed entry."""
     if mask is None:
         return None
-    shape = _as_filled_matrix(X, "X").shape
+    shape = _as_filled_matrix(X, name).shape
     if isinstance(mask, np.ma.MaskedArray):
         raise TypeError("mask is itself a masked array; pass a boolean array, True where observed")
     try:
@@ -185,7 +186,7 @@ def check_mask(mask, X, *, all_features=True):
     except (TypeError, ValueError) as error:
         raise _same_kind(error, f"mask must be a rectangular boolean array: {error}") from None
     if mask.shape != shape:
-        raise ValueError(f"mask must have the shape of X, {shape}, found {mask.shape}")
+        raise ValueError(f"mask must have the shape of {name}, {shape}, found {mask.shape}")
     if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
         raise ValueError(
             f"mask must be boolean (True where observed), found dtype {mask.dtype} with other values"
@@ -198,22 +199,22 @@ def check_mask(mask, X, *, all_features=True):
     return mask
 
 
-def check_training_data(X, mask=None):
+def check_training_data(X, mask=None, name="X"):
     """Return ``(X, mask)`` fit to learn from: at least two samples that are not all the same."""
-    mask = check_mask(mask, X)
-    X = check_matrix(X, min_rows=2, mask=mask)
+    mask = check_mask(mask, X, name=name)
+    X = check_matrix(X, name, min_rows=2, mask=mask)
     observed = np.ones(X.shape, bool) if mask is None else mask
     lowest = np.min(X, axis=0, initial=np.inf, where=observed)
     highest = np.max(X, axis=0, initial=-np.inf, where=observed)
     if lowest.min() == highest.max():
-        raise ValueError(f"X is constant (every entry is {lowest[0]:.6g}): there is nothing to learn")
+        raise ValueError(f"{name} is constant (every entry is {lowest[0]:.6g}): there is nothing to learn")
     if (lowest == highest).all():
-        raise ValueError(f"X is one sample repeated {X.shape[0]} times: there is nothing to learn")
+        raise ValueError(f"{name} is one sample repeated {X.shape[0]} times: there is nothing to learn")
     limits = np.finfo(X.dtype)
     largest = np.abs(X).max()
     if largest < np.sqrt(limits.tiny) / limits.eps:
         raise ValueError(
-            f"X holds values of at most {largest:.3g}, whose squares underflow {X.dtype}; rescale"
+            f"{name} holds values of at most {largest:.3g}, whose squares underflow {X.dtype}; rescale"
         )
     return X, mask
 
@@ -224,6 +225,8 @@ def check_count(value, name, *, minimum=1):
         raise TypeError(f"{name} must be an integer, found {value!r} of type {type(value).__name__}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value}")
+    if value > _LARGEST_COUNT:
+        raise ValueError(f"{name} must be at most 2**63 - 1, found a larger number")
     return int(value)
 
 

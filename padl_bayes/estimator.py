@@ -4,6 +4,7 @@ import numpy as np
 
 from . import posterior
 from ._sklearn import Conventions
+from ._options import check_flag, check_seed
 from ._tables import names_of
 from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
 from .diagnostics import warn_of_clipped_codes, warn_of_fit
@@ -14,7 +15,7 @@ from .inference.map import GAP_TOL, fit_map
 from .inference.minibatch import fit_em_minibatch
 from .progress import pass_progress
 from .tradeoff.fitting import fit_map_at
-from .tradeoff.frontier import is_target
+from .tradeoff.frontier import check_target, is_target
 
 METHODS = ("em", "map")
 SLABS = ("bernoulli_laplace", "bernoulli_gaussian", "l1linf")
@@ -139,6 +140,7 @@ class PADL(Conventions):
         """
         check_choice(self.method, "method", METHODS)
         check_choice(self.slab, "slab", SLABS)
+        check_flag(self.progress, "progress")
         names = names_of(X)
         self.__dict__.pop("operating_point_", None)
         found = self._fit_em(X, mask) if self.method == "em" else self._fit_map(X, mask)
@@ -182,6 +184,7 @@ class PADL(Conventions):
                 return fit_map(X, self.n_atoms, alpha=self.alpha, devices=self.devices, **options)
             slab = "bernoulli_laplace" if self.slab == "l1linf" else self.slab
             options |= {"slab": slab, "devices": self.devices}
+            check_target(self.alpha, "alpha")
             found, point = fit_map_at(X, self.n_atoms, self.alpha, **options)
             self.operating_point_ = point
             return found
@@ -358,8 +361,8 @@ class PADL(Conventions):
             num_chains=check_count(num_chains, "num_chains"),
             keep_codes=keep_codes,
             devices=self.devices,
-            log_likelihood=bool(log_likelihood),
-            random_state=self.random_state if random_state is None else random_state,
+            log_likelihood=check_flag(log_likelihood, "log_likelihood"),
+            random_state=check_seed(self.random_state if random_state is None else random_state),
             progress=self.progress,
         )
         return posterior.sample(method, request)

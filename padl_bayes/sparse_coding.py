@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from padl_bayes._devices import gathered, mesh_of, mesh_over, padded_size, spread, zeros
+from padl_bayes._options import check_flag
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_array, check_count, check_dictionary, check_matrix, check_scalar
 from padl_bayes.diagnostics import warn_of_gap
@@ -307,7 +308,7 @@ def sparse_code(
         codes_init = check_matrix(codes_init, "codes_init", n_features=shape[1]).astype(dtype)
         if codes_init.shape != shape:
             raise ValueError(f"codes_init must have shape {shape}, found {codes_init.shape}")
-        if nonnegative:
+        if check_flag(nonnegative, "nonnegative"):
             codes_init = np.maximum(codes_init, 0)
         codes_init = codes_init.T
     (found,) = _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative, devices)
@@ -371,6 +372,7 @@ def problem_of(X, dictionary, codes, alpha, nonnegative, mesh):
 def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
     """`SparseCode` of each pair of weights in turn, from ``codes`` (K, N), zero if None."""
     tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
+    nonnegative = check_flag(nonnegative, "nonnegative")
     if nonnegative and (0, 0) in alphas:
         raise ValueError("alpha1 or alpha2 must be positive for nonnegative codes, found both zero")
     dtype = np.result_type(X, dictionary)

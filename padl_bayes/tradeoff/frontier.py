@@ -129,15 +129,15 @@ class Frontier(NamedTuple):
         return int(np.flatnonzero(met)[np.argmin(cost[met])])
 
 
-def check_target(target):
+def check_target(target, name="target"):
     """Return an operating point's name: "mdl", or ``(kind, value)`` with a positive value."""
     if isinstance(target, str) and target == "mdl":
         return target
     pair = isinstance(target, (tuple, list)) and len(target) == 2
     if not pair or target[0] not in TARGETS:
         listed = ", ".join(f"({kind!r}, value)" for kind in TARGETS)
-        raise ValueError(f"target must be 'mdl' or one of {listed}, found {target!r}")
-    return target[0], check_scalar(target[1], f"target {target[0]!r}", strict=True)
+        raise ValueError(f"{name} must be 'mdl' or one of {listed}, found {target!r}")
+    return target[0], check_scalar(target[1], f"{name} {target[0]!r}", strict=True)
 
 
 def is_target(alpha):
