@@ -1,4 +1,4 @@
-"""scikit-learn's conventions, kept without it: parameters, tags, feature names, and the kind of table that comes out."""
+"""scikit-learn's conventions, kept without it: parameters, tags, names of features, kinds of tables."""
 
 import inspect
 import sys

@@ -55,7 +55,8 @@ def as_real_array(values, name):
         array = _from_objects(array, name)
     if np.iscomplexobj(array):
         raise _ComplexError(
-            f"{name} must be real, found dtype {array.dtype}; pass {name}.real or its modulus. Complex data not supported"
+            f"{name} must be real, found dtype {array.dtype}; pass {name}.real or its modulus. "
+            "Complex data not supported"
         )
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must hold numbers, found dtype {array.dtype}")

@@ -175,7 +175,7 @@ def recovered(dictionary, truth, threshold=0.95, *, flip=True):
     threshold = check_scalar(threshold, "threshold", maximum=1.0)
     flip = check_flag(flip, "flip")
     truth = check_matrix(truth, "truth")
-    if np.shape(dictionary) == (0, truth.shape[1]):
+    if getattr(dictionary, "shape", None) == (0, truth.shape[1]):
         return 0
     dictionary = check_matrix(dictionary, "dictionary", n_features=truth.shape[1])
     close = _similarity(_unit_rows(truth) @ _unit_rows(dictionary).T, flip) > threshold

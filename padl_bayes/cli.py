@@ -14,7 +14,6 @@ from ._validation import check_training_data
 from .exceptions import PadlWarning
 from .reading import N_PATCHES, PATCH_SHAPE, read_matrix, read_patches
 
-
 EPILOG = """\b
 Exit codes: 0 done; 1 interrupted, or an error of the program;
 2 what cannot be done, said in one line on standard error.

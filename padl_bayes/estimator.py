@@ -3,8 +3,8 @@
 import numpy as np
 
 from . import posterior
-from ._sklearn import Conventions
 from ._options import check_flag, check_seed
+from ._sklearn import Conventions
 from ._tables import names_of
 from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
 from .diagnostics import warn_of_clipped_codes, warn_of_fit

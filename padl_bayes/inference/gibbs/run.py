@@ -203,7 +203,9 @@ def sample_gibbs(
     random_state, init = check_seed(random_state), check_start(init)
     nonnegative, progress = check_flag(nonnegative, "nonnegative"), check_flag(progress, "progress")
     hyperpriors = check_hyperpriors(hyperpriors)
-    if reference is not None and len(reference):
+    if getattr(reference, "shape", None) == (0, X.shape[1]):
+        reference = None
+    if reference is not None:
         reference = check_matrix(reference, "reference", n_features=X.shape[1])
     if resume is not None and not isinstance(resume, GibbsDraws):
         raise TypeError(f"resume must be GibbsDraws, found {type(resume).__name__}")
