@@ -22,5 +22,6 @@ from .reliability import reliability as reliability
 from .sparse_coding import SparseCode as SparseCode
 from .sparse_coding import sparse_code as sparse_code
 from .sparse_coding import sparse_code_path as sparse_code_path
+from .versions import show_versions as show_versions
 
 __version__ = "0.1.0"

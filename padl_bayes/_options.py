@@ -64,8 +64,9 @@ def check_start(init, name="init"):
     return init
 
 
-def check_atoms_fit(n_samples, n_features, n_atoms, dtype):
-    """Refuse an upper bound on the atoms whose codes and dictionary cannot be held."""
+def check_atoms_fit(shape, n_atoms, dtype):
+    """Refuse an upper bound on the atoms whose codes and dictionary cannot be held, for data of this shape."""
+    n_samples, n_features = shape
     nbytes = np.dtype(dtype).itemsize * n_atoms * (n_samples + n_features)
     what = f"n_atoms={n_atoms} with {n_samples} samples of {n_features} features"
     check_fits(nbytes, what, "allow fewer atoms (n_atoms)")

@@ -16,6 +16,9 @@ class Conventions:
     scikit-learn itself is only imported when it asks (`__sklearn_tags__`).
     """
 
+    n_features_in_: int
+    n_active_: int
+
     @classmethod
     def _parameter_names(cls):
         return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
@@ -66,10 +69,10 @@ class Conventions:
     def _check_features(self, X):
         """Other names, or another number of features, than were fitted."""
         check_names(names_of(X), getattr(self, "feature_names_in_", None), type(self).__name__)
-        shape = np.shape(X) if hasattr(X, "shape") else ()
-        if len(shape) == 2 and shape[1] != self.n_features_in_ and shape[1]:
+        count = X.shape[1] if len(getattr(X, "shape", ())) == 2 else 0
+        if count not in (0, self.n_features_in_):
             raise ValueError(
-                f"X has {shape[1]} features, but {type(self).__name__} is expecting "
+                f"X has {count} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input"
             )
 

@@ -224,11 +224,12 @@ def check_count(value, name, *, minimum=1):
     """Return ``value`` as an int of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, found {value!r} of type {type(value).__name__}")
-    if value < minimum:
+    count = int(value)
+    if count < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value}")
-    if value > _LARGEST_COUNT:
+    if count > _LARGEST_COUNT:
         raise ValueError(f"{name} must be at most 2**63 - 1, found a larger number")
-    return int(value)
+    return count
 
 
 def warn_if_unbounded(X, n_atoms, mask=None, fixed=()):

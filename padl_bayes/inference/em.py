@@ -263,7 +263,7 @@ def fit_em(
     history = History(check_count(max_iter, "max_iter"), check_callback(callback))
     rng = np.random.default_rng(check_seed(random_state))
     key, mesh = (slab, check_flag(nonnegative, "nonnegative")), mesh_over(devices)
-    check_atoms_fit(*X.shape, n_atoms, X.dtype)
+    check_atoms_fit(X.shape, n_atoms, X.dtype)
     working = min(n_atoms + min(n_atoms, SPARE_ATOMS), max(len(X), n_atoms))
     with precision_of(X):
         problem = make_problem(X, mask, slab=slab, mesh=mesh)

@@ -273,7 +273,7 @@ def fit_map(
     tol, gap_tol = check_scalar(tol, "tol"), check_scalar(gap_tol, "gap_tol")
     random_state, mesh = check_seed(random_state), mesh_over(devices)
     nonnegative, callback = check_flag(nonnegative, "nonnegative"), check_callback(callback)
-    check_atoms_fit(*X.shape, n_atoms, X.dtype)
+    check_atoms_fit(X.shape, n_atoms, X.dtype)
     if dictionary_init is None:
         atoms = _starting_atoms(X, n_atoms, random_state)
     else:

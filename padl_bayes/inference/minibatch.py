@@ -220,7 +220,7 @@ def fit_em_minibatch(
     random_state, callback = check_seed(random_state), check_callback(callback)
     key = (slab, check_flag(nonnegative, "nonnegative"))
     source = open_source(X)
-    check_atoms_fit(min(batch_size, source.n_samples), source.n_features, n_atoms, source.dtype)
+    check_atoms_fit((min(batch_size, source.n_samples), source.n_features), n_atoms, source.dtype)
     history = em.History(max_iter, callback)
     rng = np.random.default_rng(random_state)
     with jax.enable_x64(source.dtype == np.float64):

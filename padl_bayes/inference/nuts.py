@@ -137,9 +137,9 @@ def sample_nuts(
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
     check_choice(model, "model", tuple(RATES))
-    counts = check_draws(num_samples, num_chains, thinning) | {
-        "num_warmup": check_count(num_warmup, "num_warmup")
-    }
+    counts = check_draws(num_samples, num_chains, thinning)
+    num_samples, num_chains, thinning = counts.values()
+    counts |= {"num_warmup": check_count(num_warmup, "num_warmup")}
     tuning = dict(
         target_accept_prob=check_scalar(target_accept, "target_accept", strict=True, maximum=1.0),
         max_tree_depth=_check_depth(max_tree_depth),
@@ -159,7 +159,7 @@ def sample_nuts(
         num_samples // thinning,
         num_chains,
         dtype=X.dtype,
-        max_tree_depth=max_tree_depth,
+        max_tree_depth=tuning["max_tree_depth"],
     )
     check_fits(nbytes, "NUTS with these draws", _REMEDY, limit=max_bytes)
     program = _program(model, X, n_atoms, nonnegative, mask, fixed, hyperpriors)

@@ -24,13 +24,14 @@ def check_fixed(fixed, X):
 def check_n_atoms(n_atoms, start, fixed):
     """Return the number of places for atoms."""
     found = None if start is None else len(start["dictionary"])
+    n_atoms = None if n_atoms is None else check_count(n_atoms, "n_atoms")
     if "dictionary" in fixed:
         wanted = len(fixed["dictionary"])
         if n_atoms not in (None, wanted):
             raise ValueError(f"n_atoms must agree with the fixed dictionary, {wanted}, found {n_atoms}")
         return wanted
     if n_atoms is not None:
-        if check_count(n_atoms, "n_atoms") < (found or 1):
+        if n_atoms < (found or 1):
             raise ValueError(f"n_atoms must be at least the {found} atoms of init, found {n_atoms}")
         return n_atoms
     if found is None:

@@ -197,6 +197,7 @@ def sample_gibbs(
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
     counts = check_draws(num_samples, num_chains, thinning)
+    num_samples, num_chains, thinning = counts.values()
     counts["num_warmup"] = 0 if resume is not None else check_count(num_warmup, "num_warmup", minimum=0)
     check_choice(keep_codes, "keep_codes", ("moments", "draws"))
     check_choice(chain_method, "chain_method", ("vectorized", "sequential"))
