@@ -13,6 +13,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from padl_bayes import exceptions as pb_exceptions
 from padl_bayes._validation import (
     check_array,
     check_choice,
@@ -375,7 +376,9 @@ def test_any_mask_gives_a_clean_pair_or_one_named_error(data, hidden):
 def test_data_that_atoms_can_explain_exactly_are_warned_of():
     X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     X[:, 2] = X[:, 4] - X[:, 5]
-    with pytest.warns(UserWarning, match="rank 5 with 6 features, so that 5 atoms"):
+    with pytest.warns(
+        pb_exceptions.UnboundedPosteriorWarning, match="rank 5 with 6 features, so that 5 atoms"
+    ):
         warn_if_unbounded(X, 5)
     warn_if_unbounded(X, 4)
     warn_if_unbounded(X, 5, fixed={"noise_scale": 0.1})

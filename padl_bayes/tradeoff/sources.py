@@ -69,7 +69,7 @@ def source_of(fit, X=None, n_samples=None, *, most_samples=MOST_SAMPLES, random_
     Source
     """
     if len(fit.dictionary) == 0:
-        raise ValueError("the fit has no active atom: there is nothing to trade")
+        raise ValueError("data has no active atom in its fit: there is nothing to trade")
     rng = np.random.default_rng(check_seed(random_state))
     most = check_count(most_samples, "most_samples", minimum=2)
     usage, rate = np.asarray(fit.usage, np.float64), np.asarray(fit.rate, np.float64)

@@ -27,6 +27,7 @@ from padl_bayes._validation import check_array, check_scalar
 
 PARAMETERS = 3
 PRECISION = math.sqrt(12)
+COARSEST = 1e6
 CHUNK = 512
 RIDGE = 1e-10
 
@@ -134,7 +135,7 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
     -------
     Storage
     """
-    step = check_scalar(precision, "precision", strict=True) * noise_scale
+    step = check_scalar(precision, "precision", strict=True, maximum=COARSEST) * noise_scale
     share, size, square = statistics[:3]
     on = share > 0
     norm = np.sqrt(n_samples * np.where(on, square, 1))
