@@ -15,6 +15,7 @@ from .exceptions import (
 MOST_RHAT = 1.05
 MOST_AT_BOUND = 0.05
 FEWEST_CLIPPED = 10
+ROUNDING = 1e-13
 WATCHED = ("num_active", "noise_scale", "lp")
 
 
@@ -53,7 +54,7 @@ def warn_of_gap(found, tol, dtype):
     """Warn of a `SparseCode` whose gap is above ``tol``; a ``tol`` of zero asks for all sweeps, and for no gap."""
     if found.gap <= tol or tol == 0 or found.status.startswith("converged"):
         return
-    if not found.status.startswith("stalled"):
+    if not found.status.startswith("stalled") and found.gap > ROUNDING:
         warn(f"sparse_code: {found.status}: raise max_iter", ConvergenceWarning)
     elif dtype == np.float32:
         warn(f"sparse_code: {found.status}: pass float64 data, or raise tol", PrecisionWarning)

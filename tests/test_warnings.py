@@ -71,8 +71,8 @@ def test_codes_whose_gap_was_not_reached(data):
         ConvergenceWarning, match=r"^sparse_code: stopped after max_iter .* above tol 1e-06: raise max_iter"
     ):
         pb.sparse_code(data, D, 0.1, 0.1, max_iter=1)
-    with pytest.warns(ConvergenceWarning, match=r"this precision allows, tol is 1e-30: raise tol"):
-        pb.sparse_code(data, D, 0.1, 0.1, tol=1e-30)
+    with pytest.warns(ConvergenceWarning, match=r"tol 1e-30: raise tol"):
+        pb.sparse_code(data, D, 0.1, 0.1, tol=1e-30, max_iter=500)
     found = quiet(pb.sparse_code, data, D, 0.1, 0.1, tol=0, max_iter=2)
     assert found.gap > 1e-6
     fit = quiet(pb.PADL(n_atoms=4, method="map", alpha=(0.1, 0.5), tol=1e-3).fit, data).fit_
@@ -82,10 +82,12 @@ def test_codes_whose_gap_was_not_reached(data):
 
 def test_float32_that_is_too_coarse(data):
     D = unit_atoms(np.random.default_rng(0), 6, 8)
-    with pytest.warns(
-        PrecisionWarning, match=r"this precision allows, tol is 1e-12: pass float64 data, or raise tol"
-    ):
-        pb.sparse_code(data.astype(np.float32), D.astype(np.float32), 0.1, 0.1, tol=1e-12)
+    found = quiet(pb.sparse_code, data.astype(np.float32), D.astype(np.float32), 0.1, 0.1)
+    stalled = found._replace(gap=1e-5, status="stalled: gap 1e-5 is what this precision allows, tol is 1e-6")
+    with pytest.warns(PrecisionWarning, match="tol is 1e-6: pass float64 data, or raise tol"):
+        diagnostics.warn_of_gap(stalled, 1e-6, np.float32)
+    with pytest.warns(ConvergenceWarning, match="tol is 1e-6: raise tol"):
+        diagnostics.warn_of_gap(stalled, 1e-6, np.float64)
     fit = em_of(np.eye(2, 4), np.full(2, 0.5), np.ones(2), 0.1)
     floor = "converged: the bound rose by less; the noise is at the floor of {}"
     options = dict(gap_tol=1e-6, counts_atoms=True)
