@@ -77,6 +77,8 @@ class PADL(Conventions):
     status_ : str
         Why the fit stopped.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str, shape (P,)
+        Only where ``X`` was a table with names.
     operating_point_ : Point or None
         "map" with a named ``alpha`` only: the weights and what was predicted of them; None where "em" found no atom.
     fit_ : EmFit or MapFit

@@ -308,11 +308,9 @@ def sparse_code(
         codes_init = check_matrix(codes_init, "codes_init", n_features=shape[1]).astype(dtype)
         if codes_init.shape != shape:
             raise ValueError(f"codes_init must have shape {shape}, found {codes_init.shape}")
-        if check_flag(nonnegative, "nonnegative"):
-            codes_init = np.maximum(codes_init, 0)
-        codes_init = codes_init.T
-    (found,) = _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative, devices)
-    return found
+        nonnegative = check_flag(nonnegative, "nonnegative")
+        codes_init = (np.maximum(codes_init, 0) if nonnegative else codes_init).T
+    return _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative, devices)[0]
 
 
 def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonnegative=False, devices=None):
@@ -382,16 +380,15 @@ def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
         first, codes = problem_of(X, dictionary, codes, (0.0, 0.0), nonnegative, mesh)
         for alpha in alphas:
             if alpha == (0, 0):
-                least, objective, gap = _least_squares(X, dictionary)
-                results.append(
-                    SparseCode(least.astype(dtype), objective, gap, 1, "converged: least squares, no penalty")
-                )
+                least, *known = _least_squares(X, dictionary)
+                status = "converged: least squares, no penalty"
+                results.append(SparseCode(least.astype(dtype), *known, 1, status))
                 continue
             problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
             found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
-            codes, status = found.codes, _describe(found, tol)
-            rows = np.array(gathered(codes.T)[: len(X)])
-            results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
+            codes, rows = found.codes, np.array(gathered(found.codes.T)[: len(X)])
+            numbers = found.objective, found.gap, found.n_sweeps
+            results.append(SparseCode(rows, *numbers, _describe(found, tol)))
             warn_of_gap(results[-1], tol, dtype)
     return results
 

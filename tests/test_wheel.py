@@ -55,13 +55,8 @@ def test_what_is_in_them(built):
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "csrc/"))]
     with tarfile.open(source) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert {
-        "csrc/build.py",
-        "hatch_build.py",
-        "pyproject.toml",
-        "padl_bayes/cli.py",
-        "tests/conftest.py",
-    } <= inside
+    assert set(tracked) <= inside
+    assert {"csrc/build.py", "hatch_build.py", "pyproject.toml", "tests/conftest.py"} <= inside
 
 
 def test_the_wheel_works_in_a_bare_environment(built, tmp_path):
