@@ -298,7 +298,7 @@ def sparse_code(
 
     Notes
     -----
-    With both weights zero the codes are those of least squares, of least norm where that leaves a choice.
+    With both weights zero: the codes of least squares, of least norm where that leaves a choice.
     """
     alpha = check_scalar(alpha1, "alpha1"), check_scalar(alpha2, "alpha2")
     X, dictionary = _check_data(X, dictionary)
@@ -370,25 +370,24 @@ def problem_of(X, dictionary, codes, alpha, nonnegative, mesh):
 def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
     """`SparseCode` of each pair of weights in turn, from ``codes`` (K, N), zero if None."""
     tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
-    nonnegative = check_flag(nonnegative, "nonnegative")
+    nonnegative, mesh = check_flag(nonnegative, "nonnegative"), mesh_over(devices)
     if nonnegative and (0, 0) in alphas:
         raise ValueError("alpha1 or alpha2 must be positive for nonnegative codes, found both zero")
-    dtype = np.result_type(X, dictionary)
+    dtype, results = np.result_type(X, dictionary), []
     energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
-    results, mesh = [], mesh_over(devices)
     with precision_of(X, dictionary):
         first, codes = problem_of(X, dictionary, codes, (0.0, 0.0), nonnegative, mesh)
         for alpha in alphas:
             if alpha == (0, 0):
-                least, *known = _least_squares(X, dictionary)
+                least, objective, gap = _least_squares(X, dictionary)
                 status = "converged: least squares, no penalty"
-                results.append(SparseCode(least.astype(dtype), *known, 1, status))
+                results.append(SparseCode(least.astype(dtype), objective, gap, 1, status))
                 continue
             problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
             found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
             codes, rows = found.codes, np.array(gathered(found.codes.T)[: len(X)])
-            numbers = found.objective, found.gap, found.n_sweeps
-            results.append(SparseCode(rows, *numbers, _describe(found, tol)))
+            status = _describe(found, tol)
+            results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
             warn_of_gap(results[-1], tol, dtype)
     return results
 
