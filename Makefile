@@ -5,7 +5,7 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test lint sanitize calibrate bench reproduce notebooks check-notebooks clean
+.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,9 @@ demo: $(VENV)/.installed  ## natural patches and digits: fit, sample, write $(DE
 
 test: $(VENV)/.installed  ## the fast suite
 	XLA_FLAGS="$$($(BIN)/python tests/fast_compilation.py) $$XLA_FLAGS" $(BIN)/python -m pytest -n 2 --dist loadfile
+
+wheel-test: $(VENV)/.installed  ## wheel and sdist, installed in a bare environment without a compiler
+	$(BIN)/python -m pytest -m slow tests/test_wheel.py
 
 lint: $(VENV)/.installed  ## ruff and mypy
 	$(BIN)/ruff check .

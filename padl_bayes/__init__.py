@@ -3,6 +3,7 @@
 from . import arviz_io as arviz_io
 from . import datasets as datasets
 from . import distributions as distributions
+from . import exceptions as exceptions
 from . import imaging as imaging
 from . import inference as inference
 from . import models as models
@@ -13,8 +14,8 @@ from .alignment import recovered as recovered
 from .calibration import calibrate_alpha as calibrate_alpha
 from .comparison import compare as compare
 from .estimator import PADL as PADL
-from .estimator import ConvergenceWarning as ConvergenceWarning
-from .estimator import NotFittedError as NotFittedError
+from .exceptions import ConvergenceWarning as ConvergenceWarning
+from .exceptions import NotFittedError as NotFittedError
 from .persistence import load as load
 from .persistence import save as save
 from .reliability import Reliability as Reliability
@@ -24,5 +25,6 @@ from .reliability import reliability as reliability
 from .sparse_coding import SparseCode as SparseCode
 from .sparse_coding import sparse_code as sparse_code
 from .sparse_coding import sparse_code_path as sparse_code_path
+from .versions import show_versions as show_versions
 
 __version__ = "0.1.0"

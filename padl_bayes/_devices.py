@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ._options import check_sequence
 from ._validation import check_count
 
 SAMPLES = "samples"
@@ -33,12 +34,12 @@ def _chosen(devices):
         if count > len(found):
             raise ValueError(f"devices must be at most {len(found)}, which is all there are, found {count}")
         return found[:count]
-    listed = list(devices)
-    if not listed or len(set(listed)) < len(listed):
-        raise ValueError(f"devices must be at least one and all different, found {listed!r}")
+    listed = check_sequence(devices, "devices", "JAX devices")
     for device in listed:
         if not isinstance(device, jax.Device):
             raise TypeError(f"devices must hold JAX devices, found {device!r}")
+    if not listed or len(set(listed)) < len(listed):
+        raise ValueError(f"devices must be at least one and all different, found {listed!r}")
     return sorted(listed, key=lambda device: (device.process_index, device.id))
 
 

@@ -3,6 +3,8 @@
 from contextlib import suppress
 from pathlib import Path
 
+from ._validation import check_scalar
+
 
 def available_bytes():
     """Return how much memory can still be had, or None where the system does not tell (beyond Linux)."""
@@ -32,7 +34,7 @@ def check_fits(nbytes, what, remedy, *, limit=None):
     ValueError
         With both numbers and the remedy.
     """
-    limit = available_bytes() if limit is None else limit
+    limit = available_bytes() if limit is None else check_scalar(limit, "max_bytes")
     if limit is not None and nbytes > limit:
         raise ValueError(
             f"{what} needs {nbytes / 2**30:.3g} GiB, {limit / 2**30:.3g} GiB are there: {remedy}"

@@ -1,12 +1,18 @@
 """Bad input gets one clear error: the argument, what was found, what is expected."""
 
 import numbers
-import warnings
 from collections.abc import Hashable
 
 import numpy as np
 
+from .exceptions import UnboundedPosteriorWarning, warn
+
 _LARGEST_EXACT_INTEGER = 2**53
+_LARGEST_COUNT = 2**63 - 1
+
+
+class _ComplexError(TypeError, ValueError):
+    """A TypeError, and the ValueError that scikit-learn's tools expect."""
 
 
 def _same_kind(error, message):
@@ -48,7 +54,10 @@ def as_real_array(values, name):
     if array.dtype == object:
         array = _from_objects(array, name)
     if np.iscomplexobj(array):
-        raise TypeError(f"{name} must be real, found dtype {array.dtype}; pass {name}.real or its modulus")
+        raise _ComplexError(
+            f"{name} must be real, found dtype {array.dtype}; pass {name}.real or its modulus. "
+            "Complex data not supported"
+        )
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must hold numbers, found dtype {array.dtype}")
     if (
@@ -68,10 +77,14 @@ def as_real_array(values, name):
 def _as_filled_matrix(values, name):
     X = as_real_array(values, name)
     if X.ndim != 2:
-        hint = f"; reshape one sample to (1, {X.size})" if X.ndim == 1 else ""
+        hint = f". Reshape your data: one sample to (1, {X.size})" if X.ndim == 1 else ""
         raise ValueError(f"{name} must have 2 dimensions (samples, features), found shape {X.shape}{hint}")
     if 0 in X.shape:
-        raise ValueError(f"{name} is empty: found shape {X.shape}")
+        rows, columns = X.shape
+        raise ValueError(
+            f"{name} is empty: found {rows} sample(s), {columns} feature(s) (shape={X.shape}) while a minimum of 1 is "
+            "required."
+        )
     return X
 
 
@@ -162,11 +175,11 @@ def check_array(values, name, shape):
     return array
 
 
-def check_mask(mask, X):
-    """Return ``mask`` as a boolean array like ``X``; every row and column must have an observed entry."""
+def check_mask(mask, X, *, name="X", all_features=True):
+    """Return ``mask`` as a boolean array like ``X``; every row (and column) must have an observed entry."""
     if mask is None:
         return None
-    shape = _as_filled_matrix(X, "X").shape
+    shape = _as_filled_matrix(X, name).shape
     if isinstance(mask, np.ma.MaskedArray):
         raise TypeError("mask is itself a masked array; pass a boolean array, True where observed")
     try:
@@ -174,35 +187,35 @@ def check_mask(mask, X):
     except (TypeError, ValueError) as error:
         raise _same_kind(error, f"mask must be a rectangular boolean array: {error}") from None
     if mask.shape != shape:
-        raise ValueError(f"mask must have the shape of X, {shape}, found {mask.shape}")
+        raise ValueError(f"mask must have the shape of {name}, {shape}, found {mask.shape}")
     if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
         raise ValueError(
             f"mask must be boolean (True where observed), found dtype {mask.dtype} with other values"
         )
     mask = mask.astype(bool)
-    for axis, what in ((1, "sample"), (0, "feature")):
+    for axis, what in ((1, "sample"), (0, "feature"))[: 1 + all_features]:
         empty = np.flatnonzero(~mask.any(axis=axis))
         if empty.size:
             raise ValueError(f"mask leaves {what} {empty[0]} without an observed entry; drop it")
     return mask
 
 
-def check_training_data(X, mask=None):
+def check_training_data(X, mask=None, name="X"):
     """Return ``(X, mask)`` fit to learn from: at least two samples that are not all the same."""
-    mask = check_mask(mask, X)
-    X = check_matrix(X, min_rows=2, mask=mask)
+    mask = check_mask(mask, X, name=name)
+    X = check_matrix(X, name, min_rows=2, mask=mask)
     observed = np.ones(X.shape, bool) if mask is None else mask
     lowest = np.min(X, axis=0, initial=np.inf, where=observed)
     highest = np.max(X, axis=0, initial=-np.inf, where=observed)
     if lowest.min() == highest.max():
-        raise ValueError(f"X is constant (every entry is {lowest[0]:.6g}): there is nothing to learn")
+        raise ValueError(f"{name} is constant (every entry is {lowest[0]:.6g}): there is nothing to learn")
     if (lowest == highest).all():
-        raise ValueError(f"X is one sample repeated {X.shape[0]} times: there is nothing to learn")
+        raise ValueError(f"{name} is one sample repeated {X.shape[0]} times: there is nothing to learn")
     limits = np.finfo(X.dtype)
     largest = np.abs(X).max()
     if largest < np.sqrt(limits.tiny) / limits.eps:
         raise ValueError(
-            f"X holds values of at most {largest:.3g}, whose squares underflow {X.dtype}; rescale"
+            f"{name} holds values of at most {largest:.3g}, whose squares underflow {X.dtype}; rescale"
         )
     return X, mask
 
@@ -211,9 +224,12 @@ def check_count(value, name, *, minimum=1):
     """Return ``value`` as an int of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, found {value!r} of type {type(value).__name__}")
-    if value < minimum:
+    count = int(value)
+    if count < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value}")
-    return int(value)
+    if count > _LARGEST_COUNT:
+        raise ValueError(f"{name} must be at most 2**63 - 1, found a larger number")
+    return count
 
 
 def warn_if_unbounded(X, n_atoms, mask=None, fixed=()):
@@ -229,12 +245,11 @@ def warn_if_unbounded(X, n_atoms, mask=None, fixed=()):
     energy = np.linalg.eigvalsh(wide.T @ wide)
     rank = int(np.sum(energy > 1e-10 * energy[-1]))
     if rank < X.shape[1] and n_atoms >= rank:
-        warnings.warn(
+        warn(
             f"X has rank {rank} with {X.shape[1]} features, so that {n_atoms} atoms can explain it without any noise, "
             "where the posterior density is not bounded: leave out constant or dependent features, "
             "allow fewer atoms, or add noise of the data's own resolution",
-            UserWarning,
-            stacklevel=3,
+            UnboundedPosteriorWarning,
         )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from padl_bayes._options import check_flag
 from padl_bayes._validation import check_array, check_count, check_matrix, check_scalar
 
 
@@ -136,6 +137,7 @@ def match(dictionary_a, dictionary_b, *, flip=True):
         Not matrices of finite numbers, or of different feature counts.
     """
     a = check_matrix(dictionary_a, "dictionary_a")
+    flip = check_flag(flip, "flip")
     b = check_matrix(dictionary_b, "dictionary_b", n_features=a.shape[1])
     cosines = _unit_rows(b) @ _unit_rows(a).T
     rows, columns = linear_sum_assignment(_similarity(cosines, flip), maximize=True)
@@ -171,8 +173,9 @@ def recovered(dictionary, truth, threshold=0.95, *, flip=True):
         As `match`, or ``threshold`` out of range.
     """
     threshold = check_scalar(threshold, "threshold", maximum=1.0)
+    flip = check_flag(flip, "flip")
     truth = check_matrix(truth, "truth")
-    if np.shape(dictionary) == (0, truth.shape[1]):
+    if getattr(dictionary, "shape", None) == (0, truth.shape[1]):
         return 0
     dictionary = check_matrix(dictionary, "dictionary", n_features=truth.shape[1])
     close = _similarity(_unit_rows(truth) @ _unit_rows(dictionary).T, flip) > threshold
@@ -261,7 +264,7 @@ def align(draws, reference=None, *, codes=None, active=None, flip=True, max_iter
     """
     draws = check_array(draws, "draws", ("...", "K", "P"))
     *lead, n_atoms, n_features = draws.shape
-    max_iter = check_count(max_iter, "max_iter")
+    max_iter, flip = check_count(max_iter, "max_iter"), check_flag(flip, "flip")
     unit = _unit_rows(draws.reshape(-1, n_atoms, n_features))
     weights = np.ones(unit.shape[:2], unit.dtype)
     if active is not None:

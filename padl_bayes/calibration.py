@@ -18,12 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import norm
 
+from padl_bayes._memory import check_fits
+from padl_bayes._options import check_flag, check_seed, check_sequence
 from padl_bayes._validation import check_count, check_scalar, check_training_data
 from padl_bayes.kernels.reference import shrink
 from padl_bayes.kernels.row_sweep import matmul
 
 N_STARTS = 4
 N_STEPS = 30
+LEAST_DELTA = 1e-6
 # 99% point of the Tracy-Widom law of order 1 (Johnstone, Annals of Statistics 2001, table 1).
 TRACY_WIDOM = 2.0234
 
@@ -161,6 +164,13 @@ def _null_levels(keys, alpha1, *, shape, nonnegative):
     return jax.lax.map(largest, keys)
 
 
+def _check_shape(shape):
+    sizes = check_sequence(shape, "shape", "two integers")
+    if len(sizes) != 2:
+        raise ValueError(f"shape must be (n_samples, n_features), found {shape!r}")
+    return tuple(check_count(size, "shape") for size in sizes)
+
+
 def calibrate_alpha(
     X=None,
     *,
@@ -208,27 +218,28 @@ def calibrate_alpha(
     """
     if X is None and (shape is None or noise_scale is None):
         raise ValueError("X must be given, or both shape and noise_scale")
+    if shape is not None:
+        shape = _check_shape(shape)
     if X is not None:
         X, _ = check_training_data(X)
-        if shape is not None and tuple(shape) != X.shape:
-            raise ValueError(f"shape {tuple(shape)} contradicts X, of shape {X.shape}; leave it out")
+        if shape is not None and shape != X.shape:
+            raise ValueError(f"shape {shape} contradicts X, of shape {X.shape}; leave it out")
         shape = X.shape
-    n_samples, n_features = (check_count(size, "shape") for size in shape)
+    n_samples, n_features = shape
     if noise_scale is None:
         noise_scale = estimate_noise_scale(X)
     noise_scale = check_scalar(noise_scale, "noise_scale", strict=True)
     l1_scale = check_scalar(l1_scale, "l1_scale")
-    delta = check_scalar(delta, "delta", strict=True, maximum=1.0)
+    delta = check_scalar(delta, "delta", minimum=LEAST_DELTA, maximum=1.0)
     least = max(math.ceil(1 / delta - 1e-9) - 1, 1)
     n_simulations = least if n_simulations is None else check_count(n_simulations, "n_simulations")
     if n_simulations < least:
         raise ValueError(f"n_simulations must be at least {least} for delta={delta:g}, found {n_simulations}")
-    keys = jax.random.split(
-        jax.random.key(check_count(random_state, "random_state", minimum=0)), n_simulations
-    )
-    levels = _null_levels(
-        keys, np.float32(l1_scale), shape=(n_samples, n_features), nonnegative=bool(nonnegative)
-    )
+    nonnegative = check_flag(nonnegative, "nonnegative")
+    check_fits(4 * n_samples * n_features, f"shape={(n_samples, n_features)}", "calibrate on fewer samples")
+    check_fits(16 * n_simulations, f"n_simulations={n_simulations}", "simulate less often, or raise delta")
+    keys = jax.random.split(jax.random.key(check_seed(random_state)), n_simulations)
+    levels = _null_levels(keys, np.float32(l1_scale), shape=(n_samples, n_features), nonnegative=nonnegative)
     levels = noise_scale * np.sort(np.asarray(levels, np.float64))
     rank = min(math.ceil((n_simulations + 1) * (1 - delta) - 1e-9), n_simulations)
     return Calibration(l1_scale * noise_scale, float(levels[max(rank, 1) - 1]), noise_scale, levels)

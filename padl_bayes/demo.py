@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from . import datasets, rivals
-from .estimator import PADL, ConvergenceWarning
+from .estimator import PADL
+from .exceptions import PadlWarning
 from .report import (
     check_folder,
     comparison_section,
@@ -136,7 +137,7 @@ def run_demo(folder, *, quick=False, overwrite=False, random_state=0, console=No
 def _quietly(fit, *arguments, **options):
     """Call ``fit``; that it stopped at its budget is said in the report."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", PadlWarning)
         return fit(*arguments, **options)
 
 

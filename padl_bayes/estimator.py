@@ -1,33 +1,27 @@
 """`PADL`: the scikit-learn style front of the engines."""
 
-import inspect
-import warnings
-
 import numpy as np
 
 from . import posterior
+from ._options import check_flag, check_seed
+from ._sklearn import Conventions
+from ._tables import names_of
 from ._validation import check_array, check_choice, check_count, check_mask, check_matrix
+from .diagnostics import warn_of_clipped_codes, warn_of_fit
+from .exceptions import ConvergenceWarning, warn
 from .inference.em import code_em, fit_em
 from .inference.envelope import MOST_SWEEPS, codes_in_envelope
-from .inference.map import fit_map
+from .inference.map import GAP_TOL, fit_map
 from .inference.minibatch import fit_em_minibatch
 from .progress import pass_progress
 from .tradeoff.fitting import fit_map_at
-from .tradeoff.frontier import is_target
+from .tradeoff.frontier import check_target, is_target
 
 METHODS = ("em", "map")
 SLABS = ("bernoulli_laplace", "bernoulli_gaussian", "l1linf")
 
 
-class NotFittedError(ValueError, AttributeError):
-    """The estimator was used before `PADL.fit`."""
-
-
-class ConvergenceWarning(UserWarning):
-    """A fit stopped at its budget before it converged."""
-
-
-class PADL:
+class PADL(Conventions):
     """Parsimoniously activated dictionary learning.
 
     Parameters
@@ -83,6 +77,8 @@ class PADL:
     status_ : str
         Why the fit stopped.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str, shape (P,)
+        Only where ``X`` was a table with names.
     operating_point_ : Point or None
         "map" with a named ``alpha`` only: the weights and what was predicted of them; None where "em" found no atom.
     fit_ : EmFit or MapFit
@@ -123,32 +119,6 @@ class PADL:
         self.random_state = random_state
         self.progress = progress
 
-    @classmethod
-    def _parameter_names(cls):
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep=True):
-        """Parameters by name, as scikit-learn's tools expect."""
-        return {name: getattr(self, name) for name in self._parameter_names()}
-
-    def set_params(self, **params):
-        """Set parameters by name; a ValueError names one that does not exist."""
-        names = self._parameter_names()
-        for name, value in params.items():
-            if name not in names:
-                raise ValueError(f"PADL has no parameter {name!r}; it has {', '.join(names)}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self):
-        signature = inspect.signature(type(self).__init__).parameters
-        changed = (
-            f"{name}={value!r}"
-            for name, value in self.get_params().items()
-            if value != signature[name].default
-        )
-        return f"PADL({', '.join(changed)})"
-
     def fit(self, X, y=None, *, mask=None):
         """Learn the dictionary.
 
@@ -172,16 +142,14 @@ class PADL:
         """
         check_choice(self.method, "method", METHODS)
         check_choice(self.slab, "slab", SLABS)
-        names = getattr(X, "columns", None)
+        check_flag(self.progress, "progress")
+        names = names_of(X)
         self.__dict__.pop("operating_point_", None)
         found = self._fit_em(X, mask) if self.method == "em" else self._fit_map(X, mask)
         self._adopt(found)
         # A fit in batches does not hold its samples.
         self._X, self._mask = (X if self.batch_size is None else None), mask
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self._remember_features(names)
         return self
 
     def _budget(self):
@@ -218,6 +186,7 @@ class PADL:
                 return fit_map(X, self.n_atoms, alpha=self.alpha, devices=self.devices, **options)
             slab = "bernoulli_laplace" if self.slab == "l1linf" else self.slab
             options |= {"slab": slab, "devices": self.devices}
+            check_target(self.alpha, "alpha")
             found, point = fit_map_at(X, self.n_atoms, self.alpha, **options)
             self.operating_point_ = point
             return found
@@ -242,22 +211,21 @@ class PADL:
         else:
             self.objective_, self.gap_, self.alpha_ = found.objective, found.gap, found.alpha
             self.history_ = {"objective": found.history}
-        if not found.status.startswith("converged"):
-            warnings.warn(f"PADL.fit: {found.status}", ConvergenceWarning, stacklevel=3)
-
-    def _check_fitted(self):
-        if not hasattr(self, "fit_"):
-            raise NotFittedError("this PADL is not fitted: call fit(X) first")
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "fit_")
+        weights_given = self.method == "map" and self.alpha is not None and not is_target(self.alpha)
+        warn_of_fit(found, self.n_atoms, gap_tol=GAP_TOL, counts_atoms=not weights_given)
 
     def _check_samples(self, X, mask=None):
         """New samples (N, P) in the precision of the fit."""
         self._check_fitted()
-        mask = check_mask(mask, X)
+        self._check_features(X)
+        mask = check_mask(mask, X, all_features=False)
         X = check_matrix(X, n_features=self.n_features_in_, mask=mask)
-        return X.astype(self.components_.dtype), mask
+        if X.dtype == self.components_.dtype:
+            return X, mask
+        with np.errstate(over="ignore"):
+            X = X.astype(self.components_.dtype)
+        # what float64 holds may overflow the float32 of the fit
+        return check_matrix(X), mask
 
     def transform(self, X, *, rule="sparse", mask=None):
         """Codes of samples given the fitted dictionary and hyperparameters.
@@ -274,8 +242,12 @@ class PADL:
         Returns
         -------
         ndarray, shape (N, n_active_)
-            A sample's codes do not depend on the other samples.
+            A sample's codes do not depend on the other samples. A table instead after `set_output`.
         """
+        codes = self._transform(X, rule, mask)
+        return self._as_output(codes, X)
+
+    def _transform(self, X, rule="sparse", mask=None):
         X, mask = self._check_samples(X, mask)
         check_choice(rule, "rule", ("sparse", "mean"))
         if hasattr(self.fit_, "elbo"):
@@ -293,13 +265,17 @@ class PADL:
         envelope = np.abs(fit.codes).max(axis=0)
         codes, converged = codes_in_envelope(X, self.components_, envelope, fit.alpha[0], **options)
         if not converged:
-            message = f"PADL.transform: codes still moved after {MOST_SWEEPS} sweeps"
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+            warn(
+                f"PADL.transform: codes still moved after {MOST_SWEEPS} sweeps: the atoms are nearly dependent; "
+                "fit with larger alpha or fewer atoms",
+                ConvergenceWarning,
+            )
+        warn_of_clipped_codes(codes, envelope, fit.codes)
         return codes
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X, y=None, *, mask=None):
         """`fit` and then `transform` the same samples."""
-        return self.fit(X).transform(X)
+        return self.fit(X, mask=mask).transform(X, mask=mask)
 
     def inverse_transform(self, codes):
         """Reconstruct samples (N, P) from codes (N, n_active_)."""
@@ -377,7 +353,7 @@ class PADL:
         request = posterior.Request(
             X=X,
             mask=mask,
-            fit=posterior.Start(self.components_, self.transform(X, mask=mask), self.noise_scale_),
+            fit=posterior.Start(self.components_, self._transform(X, mask=mask), self.noise_scale_),
             scattered=start == "scattered",
             n_atoms=self.n_atoms,
             slab="l1linf" if self.method == "map" else self.slab,
@@ -387,8 +363,8 @@ class PADL:
             num_chains=check_count(num_chains, "num_chains"),
             keep_codes=keep_codes,
             devices=self.devices,
-            log_likelihood=bool(log_likelihood),
-            random_state=self.random_state if random_state is None else random_state,
+            log_likelihood=check_flag(log_likelihood, "log_likelihood"),
+            random_state=check_seed(self.random_state if random_state is None else random_state),
             progress=self.progress,
         )
         return posterior.sample(method, request)

@@ -6,6 +6,8 @@ import numpy as np
 
 from ._validation import check_choice
 from .arviz_io import to_arviz
+from .diagnostics import warn_of_chains
+from .exceptions import ConvergenceWarning, warn
 from .inference.gibbs import sample_gibbs
 from .inference.nuts import sample_nuts
 from .inference.predictive import pointwise_log_likelihood
@@ -116,6 +118,7 @@ def _gibbs(request):
         progress=request.progress,
         reference=request.fit.dictionary,
     )
+    warn_of_chains(draws, request.n_atoms)
     return _collect(request, draws, align=draws.alignment, codes_moments=draws.codes_moments)
 
 
@@ -130,17 +133,25 @@ def _shared(request):
 
 
 def _nuts(request):
-    return sample_nuts(
+    draws = sample_nuts(
         request.X,
         num_warmup=request.num_warmup,
         num_samples=request.num_samples,
         num_chains=request.num_chains,
         **_shared(request),
     )
+    warn_of_chains(draws, request.n_atoms)
+    return draws
 
 
 def _svi(request):
-    return fit_svi(request.X, num_draws=request.num_samples, **_shared(request))
+    fit = fit_svi(request.X, num_draws=request.num_samples, **_shared(request))
+    if not fit.converged:
+        warn(
+            f"sample_posterior: {fit.status}: inference.fit_svi takes num_steps and learning_rate",
+            ConvergenceWarning,
+        )
+    return fit
 
 
 def _continuous(engine, request):

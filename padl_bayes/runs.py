@@ -7,7 +7,8 @@ import numpy as np
 
 from .arviz_io import from_netcdf
 from .datasets import split
-from .estimator import PADL, ConvergenceWarning
+from .estimator import PADL
+from .exceptions import ConvergenceWarning
 from .plots.atoms import check_image_shape
 from .report import check_folder, em_section, groups_of, map_section, posterior_section, write_report
 

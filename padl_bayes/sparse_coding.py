@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from padl_bayes._devices import gathered, mesh_of, mesh_over, padded_size, spread, zeros
+from padl_bayes._options import check_flag
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_array, check_count, check_dictionary, check_matrix, check_scalar
+from padl_bayes.diagnostics import warn_of_gap
 from padl_bayes.kernels.dual_bound import dual_bound
 from padl_bayes.kernels.row_descent import DIVISIBLE, FASTEST, LEAST_MOMENTUM, descend, polish
 from padl_bayes.kernels.row_sweep import BLOCK, matmul, pad_rows, penalty
@@ -296,7 +298,7 @@ def sparse_code(
 
     Notes
     -----
-    With both weights zero the codes are those of least squares, of least norm where that leaves a choice.
+    With both weights zero: the codes of least squares, of least norm where that leaves a choice.
     """
     alpha = check_scalar(alpha1, "alpha1"), check_scalar(alpha2, "alpha2")
     X, dictionary = _check_data(X, dictionary)
@@ -306,11 +308,9 @@ def sparse_code(
         codes_init = check_matrix(codes_init, "codes_init", n_features=shape[1]).astype(dtype)
         if codes_init.shape != shape:
             raise ValueError(f"codes_init must have shape {shape}, found {codes_init.shape}")
-        if nonnegative:
-            codes_init = np.maximum(codes_init, 0)
-        codes_init = codes_init.T
-    (found,) = _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative, devices)
-    return found
+        nonnegative = check_flag(nonnegative, "nonnegative")
+        codes_init = (np.maximum(codes_init, 0) if nonnegative else codes_init).T
+    return _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative, devices)[0]
 
 
 def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonnegative=False, devices=None):
@@ -370,25 +370,25 @@ def problem_of(X, dictionary, codes, alpha, nonnegative, mesh):
 def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
     """`SparseCode` of each pair of weights in turn, from ``codes`` (K, N), zero if None."""
     tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
+    nonnegative, mesh = check_flag(nonnegative, "nonnegative"), mesh_over(devices)
     if nonnegative and (0, 0) in alphas:
         raise ValueError("alpha1 or alpha2 must be positive for nonnegative codes, found both zero")
-    dtype = np.result_type(X, dictionary)
+    dtype, results = np.result_type(X, dictionary), []
     energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
-    results, mesh = [], mesh_over(devices)
     with precision_of(X, dictionary):
         first, codes = problem_of(X, dictionary, codes, (0.0, 0.0), nonnegative, mesh)
         for alpha in alphas:
             if alpha == (0, 0):
                 least, objective, gap = _least_squares(X, dictionary)
-                results.append(
-                    SparseCode(least.astype(dtype), objective, gap, 1, "converged: least squares, no penalty")
-                )
+                status = "converged: least squares, no penalty"
+                results.append(SparseCode(least.astype(dtype), objective, gap, 1, status))
                 continue
             problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
             found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
-            codes, status = found.codes, _describe(found, tol)
-            rows = np.array(gathered(codes.T)[: len(X)])
+            codes, rows = found.codes, np.array(gathered(found.codes.T)[: len(X)])
+            status = _describe(found, tol)
             results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
+            warn_of_gap(results[-1], tol, dtype)
     return results
 
 

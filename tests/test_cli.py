@@ -1,18 +1,24 @@
 """The command line: files in, a folder out, one line and exit code 2 for what cannot be done."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import padl_bayes
 from padl_bayes import PADL, datasets, demo
 from padl_bayes.arviz_io import from_netcdf, to_arviz, to_netcdf
-from padl_bayes.cli import main, read_matrix
+from padl_bayes.cli import main
+from padl_bayes.exceptions import AtomBoundWarning, warn
+from padl_bayes.reading import read_matrix, read_patches
 
 PARTS = ("em-dictionary", "em-log-odds", "em-activation", "em-usage", "em-atoms-per-sample", "em-reconstructions",
          "em-band", "em-codes", "em-history", "map-dictionary", "map-usage", "map-objective", "comparison")  # fmt: skip
@@ -78,15 +84,144 @@ def write(path, X):
         np.savez(path, images=X)
     elif path.suffix == ".npz":
         np.savez(path, images=X, labels=np.arange(3))
+    elif path.suffix == ".parquet":
+        pd.DataFrame(X, columns=[f"pixel {i}" for i in range(X.shape[1])]).to_parquet(path)
     else:
         np.save(path, X)
 
 
-@pytest.mark.parametrize("name", ["a.npy", "plain.csv", "header.csv", "one.npz", "two.npz"])
+@pytest.mark.parametrize("name", ["a.npy", "plain.csv", "header.csv", "one.npz", "two.npz", "a.parquet"])
 def test_every_kind_of_file_is_read(name, tmp_path, X):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
     write(tmp_path / name, X)
     key = "images" if name == "two.npz" else None
     np.testing.assert_array_equal(read_matrix(tmp_path / name, key), X)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.parquet").write_bytes(b"no")
+    if sys.modules.get("pyarrow", True):
+        check_refused(run("fit", tmp_path / "a.parquet", "--out", tmp_path / "out"), "a.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = run("fit", tmp_path / "a.parquet", "--out", tmp_path / "out")
+    check_refused(done, "needs pandas and pyarrow: pip install 'padl-bayes[parquet]'")
+
+
+def save_image(path, pixels):
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two pictures whose pixels are all different, a note beside them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    save_image(folder / "a.png", np.arange(120, dtype=np.uint8).reshape(10, 12))
+    save_image(folder / "b.PNG", np.arange(120, 240, dtype=np.uint8).reshape(12, 10))
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
+    return folder
+
+
+def test_patches_are_all_there_are_where_few_are(pictures):
+    X = read_patches(pictures, (5, 7), 1000)
+    expected = []
+    for name in ("a.png", "b.PNG"):
+        pixels = np.asarray(Image.open(pictures / name)) / 255
+        for i in range(pixels.shape[0] - 4):
+            for j in range(pixels.shape[1] - 6):
+                patch = pixels[i : i + 5, j : j + 7].ravel()
+                expected.append(patch - patch.mean())
+    assert len(X) == len(expected) == 36 + 32
+    np.testing.assert_allclose(sorted(map(tuple, X)), sorted(map(tuple, expected)), rtol=0, atol=1e-15)
+    fewer = read_patches(pictures, (5, 7), 10, seed=3)
+    np.testing.assert_array_equal(fewer, read_patches(pictures, (5, 7), 10, seed=3))
+    assert {tuple(row) for row in fewer} <= {tuple(row) for row in X}
+    assert len({tuple(row) for row in fewer}) <= 10
+    assert not np.array_equal(fewer, read_patches(pictures, (5, 7), 10, seed=4))
+
+
+def test_deep_and_coloured_images_become_grey(tmp_path):
+    deep = (np.arange(16, dtype=np.uint16) * 4000).reshape(4, 4)
+    save_image(tmp_path / "deep.png", deep)
+    whole = deep.ravel() / deep.max()
+    np.testing.assert_allclose(read_patches(tmp_path, (4, 4)), (whole - whole.mean())[None], atol=1e-15)
+    (tmp_path / "deep.png").unlink()
+    red = np.zeros((4, 4, 3), np.uint8)
+    red[0, :, 0] = 255
+    save_image(tmp_path / "red.png", red)
+    grey = np.where(np.arange(16) < 4, 76 / 255, 0)  # 0.299 of 255
+    np.testing.assert_allclose(read_patches(tmp_path, (4, 4)), (grey - grey.mean())[None], atol=1e-3)
+
+
+def test_folders_without_usable_images_are_refused(pictures, tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    check_refused(run("fit", tmp_path / "empty", "--out", out), "empty", "has no images", ".png")
+    check_refused(run("fit", pictures, "--out", out, "--patch-shape", "11x3"), "a.png", "10x12", "11x3")
+    check_refused(run("fit", pictures, "--out", out, "--key", "X"), "only applies to .npz")
+    (pictures / "c.jpg").write_bytes(b"no")
+    check_refused(run("fit", pictures, "--out", out), "c.jpg", "no readable image")
+    np.save(tmp_path / "X.npy", np.eye(4))
+    check_refused(
+        run("fit", tmp_path / "X.npy", "--out", out, "--patch-shape", "2x2"), "patch_shape", "folder"
+    )
+    assert not out.exists()
+
+
+def test_a_folder_of_images_is_fitted_and_said_in_json(pictures, tmp_path):
+    options = ["--patch-shape", "3x5", "--n-patches", "60", "--held-out", "0", "--json", *SETTINGS[:-1], "2"]
+    done = run("fit", pictures, "--out", tmp_path / "out", *options)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["report"] == str(tmp_path / "out" / "report.html")
+    assert (said["command"], said["version"]) == ("fit", padl_bayes.__version__)
+    assert said["status"] in done.stderr
+    assert np.load(tmp_path / "out" / "components.npy").shape[1] == 15
+    assert np.load(tmp_path / "out" / "codes.npy").shape[0] == 60
+
+
+def test_refusals_in_json(tmp_path):
+    done = run("fit", tmp_path / "none.npy", "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 2
+    assert "none.npy" in json.loads(done.stdout)["error"]
+    assert done.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_help_shows_an_example_that_is_understood(command):
+    done = run(command, "--help")
+    assert done.exit_code == 0
+    examples = [line.split() for line in done.output.splitlines() if line.startswith("    padl ")]
+    assert examples
+    for _, name, *arguments in examples:
+        assert name == command
+        main.commands[name].make_context(name, arguments)
+
+
+def test_help_tells_exit_codes_and_completion_works():
+    done = run("--help")
+    assert "Exit codes: 0 done; 1 interrupted" in done.output
+    for shell in ("bash", "zsh", "fish"):
+        assert f"_PADL_COMPLETE={shell}_source padl" in done.output
+        environment = {"_PADL_COMPLETE": f"{shell}_source"}
+        script = CliRunner().invoke(main, [], prog_name="padl", env=environment)
+        # bash is asked for its version, and need not be there
+        assert script.exit_code == 0 or shell == "bash"
+        assert shell == "bash" or "padl" in script.output
+    words = {"COMP_WORDS": "padl f", "COMP_CWORD": "1", "_PADL_COMPLETE": "bash_complete"}
+    assert CliRunner().invoke(main, [], prog_name="padl", env=words).output.strip() == "plain,fit"
+
+
+def test_warnings_of_the_package_are_lines(data, tmp_path, monkeypatch):
+    def fit_run(X, folder, *more, **options):
+        warn("raise n_atoms", AtomBoundWarning)
+        return Path(folder) / "report.html", "converged"
+
+    monkeypatch.setattr("padl_bayes.runs.fit_run", fit_run)
+    done = run("fit", data, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines() == ["Warning: raise n_atoms", "converged"]
 
 
 def test_unreadable_files_are_refused_in_one_line(tmp_path, X):
@@ -98,7 +233,7 @@ def test_unreadable_files_are_refused_in_one_line(tmp_path, X):
 
     refused("missing.npy", "missing.npy", "does not exist")
     (tmp_path / "data.txt").write_text("1,2\n", encoding="utf-8")
-    refused("data.txt", ".npy, .npz or .csv")
+    refused("data.txt", ".npy, .npz, .csv, .parquet")
     np.save(tmp_path / "whole.npy", X)
     (tmp_path / "half.npy").write_bytes((tmp_path / "whole.npy").read_bytes()[:700])
     refused("half.npy", "half.npy", "no readable npy file")

@@ -210,7 +210,7 @@ def test_bad_data(method, X, error, message):
 def test_bad_use(em, data):
     with pytest.raises(pb.NotFittedError, match="call fit"):
         pb.PADL().transform(data.X)
-    with pytest.raises(ValueError, match="has 15 features, expected 16"):
+    with pytest.raises(ValueError, match="X has 15 features, but PADL is expecting 16 features"):
         em.transform(data.X[:, :15])
     with pytest.raises(ValueError, match="rule must be one of"):
         em.transform(data.X, rule="hard")
@@ -225,6 +225,8 @@ def small(data):
     return pb.PADL(n_atoms=3, method="map", alpha=(0.05, 0.5), tol=1e-3).fit(data.X[:20])
 
 
+@pytest.mark.filterwarnings("ignore::padl_bayes.exceptions.AtomBoundWarning")
+@pytest.mark.filterwarnings("ignore::padl_bayes.exceptions.MixingWarning")
 def test_posterior_with_atoms_switched_on_and_off(data):
     X = data.X[:60].astype(np.float32)
     fit = pb.PADL(n_atoms=6).fit(X)
@@ -298,6 +300,7 @@ def near_the_fit(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
+@pytest.mark.filterwarnings("ignore::padl_bayes.exceptions.AtomBoundWarning")
 def test_leave_one_out_from_masked_data(data, near_the_fit, monkeypatch):
     monkeypatch.setattr("padl_bayes.posterior.LIKELIHOOD_DRAWS", 40)
     X = data.X[:12].copy()

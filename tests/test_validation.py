@@ -13,6 +13,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from padl_bayes import exceptions as pb_exceptions
 from padl_bayes._validation import (
     check_array,
     check_choice,
@@ -27,11 +28,19 @@ from padl_bayes._validation import (
 
 GOOD = np.arange(6.0).reshape(3, 2)
 BAD_MATRICES = {
-    "one dimension": (np.arange(4.0), ValueError, r"2 dimensions .* found shape \(4,\); reshape .*\(1, 4\)"),
+    "one dimension": (np.arange(4.0), ValueError, r"2 dimensions .* found shape \(4,\)\. Reshape .*\(1, 4\)"),
     "three dimensions": (np.zeros((2, 2, 2)), ValueError, r"2 dimensions .* found shape \(2, 2, 2\)"),
     "scalar": (3, ValueError, r"2 dimensions .* found shape \(\)"),
-    "no rows": (np.zeros((0, 3)), ValueError, r"empty: found shape \(0, 3\)"),
-    "no columns": (np.zeros((3, 0)), ValueError, r"empty: found shape \(3, 0\)"),
+    "no rows": (
+        np.zeros((0, 3)),
+        ValueError,
+        r"empty: found 0 sample\(s\), 3 feature\(s\) \(shape=\(0, 3\)\)",
+    ),
+    "no columns": (
+        np.zeros((3, 0)),
+        ValueError,
+        r"empty: found 3 sample\(s\), 0 feature\(s\) \(shape=\(3, 0\)\)",
+    ),
     "NaN": (np.array([[0, 1], [2, np.nan]]), ValueError, r"1 NaN or infinite .* \[1, 1\]; impute or drop"),
     "infinity": (np.array([[-np.inf, 1], [2, np.inf]]), ValueError, r"2 NaN or infinite .* \[0, 0\]; impute"),
     "None entry": (np.array([[1, None], [2, 3]], dtype=object), ValueError, r"1 NaN or infinite .* \[0, 1\]"),
@@ -367,7 +376,9 @@ def test_any_mask_gives_a_clean_pair_or_one_named_error(data, hidden):
 def test_data_that_atoms_can_explain_exactly_are_warned_of():
     X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     X[:, 2] = X[:, 4] - X[:, 5]
-    with pytest.warns(UserWarning, match="rank 5 with 6 features, so that 5 atoms"):
+    with pytest.warns(
+        pb_exceptions.UnboundedPosteriorWarning, match="rank 5 with 6 features, so that 5 atoms"
+    ):
         warn_if_unbounded(X, 5)
     warn_if_unbounded(X, 4)
     warn_if_unbounded(X, 5, fixed={"noise_scale": 0.1})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from padl_bayes._options import check_sequence
 from padl_bayes._validation import check_array, check_mask, check_matrix, check_scalar
 from padl_bayes.comparison.entries import HeldOut, hide
 
@@ -18,11 +19,11 @@ def check_names(fits, names):
         raise ValueError("compare needs at least one fit")
     if names is None:
         return fits, None
-    names = [names] if isinstance(names, str) else list(names)
-    if len(names) != len(fits) or len(set(names)) != len(fits):
-        raise ValueError(f"names must be {len(fits)} different texts, found {names!r}")
+    names = [names] if isinstance(names, str) else check_sequence(names, "names", "texts")
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"names must be texts, found {names!r}")
+    if len(names) != len(fits) or len(set(names)) != len(fits):
+        raise ValueError(f"names must be {len(fits)} different texts, found {names!r}")
     return fits, names
 
 
@@ -52,7 +53,7 @@ def _check_truth(truth, shape):
 
 def check_held_out(X, mask, truth, hidden, random_state):
     """`HeldOut`, and the true atoms or None."""
-    mask = check_mask(mask, X)
+    mask = check_mask(mask, X, name="X_held_out")
     X = check_matrix(X, "X_held_out", mask=mask).astype(np.float64)
     clean, atoms = _check_truth(truth, X.shape)
     share = check_scalar(hidden, "hidden", strict=True, maximum=1.0)

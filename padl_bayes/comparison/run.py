@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from padl_bayes._options import check_flag, check_seed
 from padl_bayes._validation import check_count
 from padl_bayes.comparison.atoms import common_activation, mean_recovered
 from padl_bayes.comparison.density import log_density
@@ -84,7 +85,7 @@ def compare(
     fits, names = check_names(fits, names)
     levels = check_levels(levels)
     n_draws = check_count(n_draws, "n_draws")
-    random_state = check_count(random_state, "random_state", minimum=0)
+    random_state, progress = check_seed(random_state), check_flag(progress, "progress")
     held_out, atoms = check_held_out(X_held_out, mask, truth, hidden, random_state)
     called = [f"fits[{i}]" for i in range(len(fits))] if names is None else names
     views = [view_of(fit, name, n_draws) for fit, name in zip(fits, called, strict=True)]

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from padl_bayes._validation import check_choice, check_count
-from padl_bayes.datasets._common import float_type, generator
+from padl_bayes.datasets._common import float_type
+from padl_bayes.datasets._patches import cut_patches, positions_in
 
 PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee")
 TEXTURES = ("brick", "grass", "gravel")
@@ -199,19 +200,10 @@ def natural_patches(
     smallest = min(min(picture.shape) for picture in pictures)
     if size > smallest:
         raise ValueError(f"size must be at most {smallest}, the side of the smallest image, found {size}")
-    windows = [np.lib.stride_tricks.sliding_window_view(picture, (size, size)) for picture in pictures]
-    grids = [view.shape[:2] for view in windows]
-    starts = np.cumsum([0] + [height * width for height, width in grids])
-    if n_patches > starts[-1]:
-        raise ValueError(
-            f"n_patches must be at most {starts[-1]}, the number of positions, found {n_patches}"
-        )
-    chosen = generator(seed).choice(starts[-1], n_patches, replace=False)
-    labels = np.searchsorted(starts, chosen, side="right") - 1
-    X = np.empty((n_patches, size * size))
-    for k, (view, grid) in enumerate(zip(windows, grids, strict=True)):
-        rows = np.flatnonzero(labels == k)
-        X[rows] = view[np.unravel_index(chosen[rows] - starts[k], grid)].reshape(len(rows), -1)
+    places = sum(height * width for height, width in positions_in(pictures, (size, size)))
+    if n_patches > places:
+        raise ValueError(f"n_patches must be at most {places}, the number of positions, found {n_patches}")
+    X, labels = cut_patches(pictures, (size, size), n_patches, seed)
     offset = X.mean(axis=1) if remove_mean else np.zeros(n_patches)
     X -= offset[:, None]
     unit = float(X.std()) if scale == "unit" else 1.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from padl_bayes._options import check_mapping
 from padl_bayes._validation import check_array, check_choice, check_count, check_dictionary, check_scalar
 
 RATES = {"l1linf": ("rate_l1", "rate_linf"), "laplace": ("rate",)}
@@ -9,7 +10,7 @@ RATES = {"l1linf": ("rate_l1", "rate_linf"), "laplace": ("rate",)}
 
 def check_fixed(fixed, model):
     """Return the checked values of sites that are not to be sampled."""
-    fixed = dict(fixed or {})
+    fixed = check_mapping(fixed, "fixed")
     for name in fixed:
         check_choice(name, "fixed", ("dictionary", "noise_scale", *RATES[model]))
     if "dictionary" in fixed:

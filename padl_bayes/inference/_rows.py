@@ -17,6 +17,7 @@ from .recoding import recode_tile
 _TILE = 256
 _WORK_BYTES = 2**28
 _FULL_USAGE = 1 - 1e-15
+LEAST_POWER = 1e-200
 
 
 class Draws(NamedTuple):
@@ -185,7 +186,7 @@ def each_batch(key, problem, draws, n_codes, random_state, *, most=np.inf, label
     n_draws, n_atoms = draws.usage.shape
     n_samples = len(problem.X)
     observed = problem.X.size if problem.observed is None else problem.observed.sum()
-    hot = observed / max(np.sum(problem.X**2), np.finfo(float).tiny)
+    hot = observed / max(np.sum(problem.X**2), LEAST_POWER * observed)
     tile, size = _batches(n_samples, n_draws, n_atoms, n_codes, most)
     root = jax.random.key(random_state)
     fold = jax.jit(jax.vmap(lambda s, n: jax.random.fold_in(jax.random.fold_in(root, s), n)))

@@ -85,11 +85,23 @@ class Source(NamedTuple):
     mean_square: float
 
 
+def _mapped(path):
+    """A .npy file, memory-mapped."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"X: file {path!r} does not exist")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:
+        raise ValueError(f"X: file {path!r} is no readable .npy file: {error}") from error
+
+
 def _open(X):
     if isinstance(X, (str, os.PathLike)):
         if not str(X).endswith(".npy"):
             raise ValueError(f"X must name a .npy file, found {os.fspath(X)!r}")
-        X = np.load(X, mmap_mode="r", allow_pickle=False)
+        X = _mapped(os.fspath(X))
+    if hasattr(X, "toarray"):
+        as_real_array(X, "X")
     listed = isinstance(X, (list, tuple))
     if hasattr(X, "__array__") or (listed and not (X and all(getattr(x, "ndim", 0) == 2 for x in X))):
         # Integers are turned into floats batch by batch: a memory-mapped file of bytes stays one.

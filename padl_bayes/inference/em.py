@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._devices import gathered, mesh_of, mesh_over, zeros
+from .._options import check_atoms_fit, check_callback, check_flag, check_seed
 from .._precision import precision_of
 from .._validation import check_choice, check_count, check_scalar, check_training_data
 from ..kernels.code_sweep import Atoms
@@ -259,9 +260,10 @@ def fit_em(
     n_atoms = check_count(n_atoms, "n_atoms")
     check_choice(slab, "slab", sorted({name for name, _ in SLABS}))
     tol = check_scalar(tol, "tol")
-    history = History(check_count(max_iter, "max_iter"), callback)
-    rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
-    key, mesh = (slab, bool(nonnegative)), mesh_over(devices)
+    history = History(check_count(max_iter, "max_iter"), check_callback(callback))
+    rng = np.random.default_rng(check_seed(random_state))
+    key, mesh = (slab, check_flag(nonnegative, "nonnegative")), mesh_over(devices)
+    check_atoms_fit(X.shape, n_atoms, X.dtype)
     working = min(n_atoms + min(n_atoms, SPARE_ATOMS), max(len(X), n_atoms))
     with precision_of(X):
         problem = make_problem(X, mask, slab=slab, mesh=mesh)

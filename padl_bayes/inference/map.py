@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from padl_bayes._devices import gathered, mesh_of, mesh_over, over_samples
+from padl_bayes._options import check_atoms_fit, check_callback, check_flag, check_seed
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_count, check_dictionary, check_scalar, check_training_data
 from padl_bayes.calibration import calibrate_alpha, climb
@@ -30,6 +31,7 @@ SAME = 0.99
 BIRTH_EVERY = 5
 MOST_BIRTHS = 16
 CLIMB_STEPS = 10
+GAP_TOL = 1e-6
 
 
 class MapProgress(NamedTuple):
@@ -141,7 +143,8 @@ def _starting_atoms(X, n_atoms, random_state):
 
 def _alternate(problem, state, energy, max_iter, tol, callback):
     """Iterate until the objective falls by less than ``tol`` of it and pointing idle atoms does not help."""
-    history, settled, reason = [], np.inf, f"stopped after {max_iter} iterations"
+    history, settled = [], np.inf
+    reason = f"stopped after max_iter={max_iter} iterations, the objective still falling: raise max_iter"
     for iteration in range(max_iter):
         problem = problem._replace(dictionary=state.dictionary)
         found = solve(problem, state.codes, tol=0.0, max_sweeps=SWEEPS, energy=energy)
@@ -216,7 +219,7 @@ def fit_map(
     nonnegative=False,
     max_iter=200,
     tol=1e-5,
-    gap_tol=1e-6,
+    gap_tol=GAP_TOL,
     random_state=0,
     dictionary_init=None,
     devices=None,
@@ -268,7 +271,9 @@ def fit_map(
     X, _ = check_training_data(X)
     n_atoms, max_iter = check_count(n_atoms, "n_atoms"), check_count(max_iter, "max_iter")
     tol, gap_tol = check_scalar(tol, "tol"), check_scalar(gap_tol, "gap_tol")
-    random_state, mesh = check_count(random_state, "random_state", minimum=0), mesh_over(devices)
+    random_state, mesh = check_seed(random_state), mesh_over(devices)
+    nonnegative, callback = check_flag(nonnegative, "nonnegative"), check_callback(callback)
+    check_atoms_fit(X.shape, n_atoms, X.dtype)
     if dictionary_init is None:
         atoms = _starting_atoms(X, n_atoms, random_state)
     else:
@@ -278,10 +283,10 @@ def fit_map(
     alpha1, alpha2 = calibrate_alpha(X, nonnegative=nonnegative)[:2] if alpha is None else _check_alpha(alpha)
     energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
     with precision_of(X):
-        problem, codes = problem_of(X, atoms, None, (alpha1, alpha2), bool(nonnegative), mesh)
+        problem, codes = problem_of(X, atoms, None, (alpha1, alpha2), nonnegative, mesh)
         state = _State(codes, problem.dictionary)
         state, history, reason = _alternate(problem, state, energy, max_iter, tol, callback)
         problem = problem._replace(dictionary=state.dictionary)
         found = solve(problem, state.codes, tol=gap_tol, max_sweeps=10_000, energy=energy)
         fit = _package(X, np.array(state.dictionary), found, (alpha1, alpha2), history, reason)
-    return fit._replace(wall_time=time.perf_counter() - started, nonnegative=bool(nonnegative))
+    return fit._replace(wall_time=time.perf_counter() - started, nonnegative=nonnegative)

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._options import check_atoms_fit, check_callback, check_flag, check_seed
 from .._validation import check_choice, check_count, check_scalar
 from ..kernels.code_sweep import Atoms
 from ..kernels.slabs import SLABS
@@ -216,9 +217,10 @@ def fit_em_minibatch(
     check_choice(slab, "slab", sorted({name for name, _ in SLABS}))
     tol = check_scalar(tol, "tol")
     max_iter = check_count(max_iter, "max_iter")
-    random_state = check_count(random_state, "random_state", minimum=0)
+    random_state, callback = check_seed(random_state), check_callback(callback)
+    key = (slab, check_flag(nonnegative, "nonnegative"))
     source = open_source(X)
-    key = (slab, bool(nonnegative))
+    check_atoms_fit((min(batch_size, source.n_samples), source.n_features), n_atoms, source.dtype)
     history = em.History(max_iter, callback)
     rng = np.random.default_rng(random_state)
     with jax.enable_x64(source.dtype == np.float64):

@@ -11,6 +11,7 @@ from numpyro.distributions import biject_to
 from numpyro.infer import MCMC, NUTS, init_to_uniform
 
 from padl_bayes._memory import check_fits
+from padl_bayes._options import check_flag, check_seed, check_start
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import (
     check_choice,
@@ -21,7 +22,7 @@ from padl_bayes._validation import (
     warn_if_unbounded,
 )
 from padl_bayes.inference._continuous import RATES, check_fixed, check_n_atoms, values_at
-from padl_bayes.models import laplace, padl
+from padl_bayes.models import check_hyperpriors, laplace, padl
 
 _STATS = {
     "accept_prob": "acceptance_rate",
@@ -36,6 +37,7 @@ _NOT_KEPT = {
 }
 _REMEDY = "keep fewer draws (num_samples, thinning, num_chains), or fewer samples or atoms"
 _JITTER = 0.1
+_DEEPEST = 20
 
 
 class NutsDraws(NamedTuple):
@@ -135,13 +137,17 @@ def sample_nuts(
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
     check_choice(model, "model", tuple(RATES))
-    counts = check_draws(num_samples, num_chains, thinning) | {
-        "num_warmup": check_count(num_warmup, "num_warmup")
-    }
+    counts = check_draws(num_samples, num_chains, thinning)
+    num_samples, num_chains, thinning = counts.values()
+    counts |= {"num_warmup": check_count(num_warmup, "num_warmup")}
     tuning = dict(
         target_accept_prob=check_scalar(target_accept, "target_accept", strict=True, maximum=1.0),
-        max_tree_depth=check_count(max_tree_depth, "max_tree_depth"),
+        max_tree_depth=_check_depth(max_tree_depth),
     )
+    random_state, init = check_seed(random_state), check_start(init)
+    nonnegative, progress = check_flag(nonnegative, "nonnegative"), check_flag(progress, "progress")
+    check_choice(chain_method, "chain_method", ("sequential", "vectorized", "parallel"))
+    hyperpriors = check_hyperpriors(hyperpriors)
     fixed = check_fixed(fixed, model)
     strategy = _strategy(init, X, nonnegative)
     n_atoms = check_n_atoms(n_atoms, init, fixed)
@@ -153,7 +159,7 @@ def sample_nuts(
         num_samples // thinning,
         num_chains,
         dtype=X.dtype,
-        max_tree_depth=max_tree_depth,
+        max_tree_depth=tuning["max_tree_depth"],
     )
     check_fits(nbytes, "NUTS with these draws", _REMEDY, limit=max_bytes)
     program = _program(model, X, n_atoms, nonnegative, mask, fixed, hyperpriors)
@@ -167,8 +173,15 @@ def sample_nuts(
         fields = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
     stats = {_STATS[name]: values for name, values in fields.items() if name in _STATS}
     stats["lp"] = -fields["potential_energy"]
-    settings = dict(model=model, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
+    settings = dict(model=model, nonnegative=nonnegative, n_atoms=n_atoms, fixed=sorted(fixed))
     return NutsDraws(samples, stats, time.perf_counter() - started, random_state, settings | counts | tuning)
+
+
+def _check_depth(max_tree_depth):
+    """A trajectory has two to this power of steps."""
+    if check_count(max_tree_depth, "max_tree_depth") > _DEEPEST:
+        raise ValueError(f"max_tree_depth must be at most {_DEEPEST}, found {max_tree_depth}")
+    return int(max_tree_depth)
 
 
 def nuts_nbytes(n_samples, n_features, n_atoms, n_draws, n_chains=1, *, dtype=np.float64, max_tree_depth=10):

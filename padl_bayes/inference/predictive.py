@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from .._options import check_flag, check_seed
 from .._validation import check_array, check_choice, check_count, check_dictionary, check_mask, check_matrix
 from ..models.padl import SLABS
 from ._rows import Draws, Problem, compressed, each_batch
@@ -65,9 +66,9 @@ def estimate_all(key, problem, draws, n_codes, random_state, progress):
 
 def _estimate(slab, nonnegative, problem, draws, n_draws, random_state, progress=False):
     n_codes = -(-check_count(n_draws, "n_draws", minimum=2 * PROPOSALS) // PROPOSALS) * PROPOSALS
-    check_count(random_state, "random_state", minimum=0)
+    random_state, nonnegative = check_seed(random_state), check_flag(nonnegative, "nonnegative")
     with jax.enable_x64(True):
-        return estimate_all((slab, bool(nonnegative)), problem, draws, n_codes, random_state, progress)
+        return estimate_all((slab, nonnegative), problem, draws, n_codes, random_state, progress)
 
 
 def log_predictive(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._memory import check_fits
+from .._options import check_seed
 from .._validation import check_array, check_choice, check_count
 from ..distributions import BernoulliGaussian, BernoulliLaplace, Gated, TruncatedLaplace
 from ..models.padl import SLABS
@@ -93,7 +94,7 @@ def posterior_predictive(
     """
     check_choice(slab, "slab", SLABS)
     thinning = check_count(thinning, "thinning")
-    check_count(random_state, "random_state", minimum=0)
+    random_state = check_seed(random_state)
     names = ("dictionary", "noise_scale", *_needed(slab, n_samples is not None))
     for name in names:
         if name not in samples:

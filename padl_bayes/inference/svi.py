@@ -14,6 +14,7 @@ from numpyro.infer.util import log_density
 
 from padl_bayes._arviz import load_arviz
 from padl_bayes._memory import check_fits
+from padl_bayes._options import check_flag, check_seed, check_start
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import (
     check_choice,
@@ -32,7 +33,7 @@ from padl_bayes.inference._guides import (
     positive_sites,
     program_of,
 )
-from padl_bayes.models import hyperpriors_from
+from padl_bayes.models import check_hyperpriors, hyperpriors_from
 from padl_bayes.progress import step_progress
 
 _REMEDY = "keep fewer draws (num_draws), or fewer samples or atoms"
@@ -162,7 +163,9 @@ def fit_svi(
     batch_size = n_samples if batch_size is None else min(check_count(batch_size, "batch_size"), n_samples)
     learning_rate = check_scalar(learning_rate, "learning_rate", strict=True)
     tol = check_scalar(tol, "tol")
-    random_state = check_count(random_state, "random_state", minimum=0)
+    random_state, init = check_seed(random_state), check_start(init)
+    nonnegative, progress = check_flag(nonnegative, "nonnegative"), check_flag(progress, "progress")
+    hyperpriors = check_hyperpriors(hyperpriors)
     fixed = check_fixed(fixed, model)
     n_atoms = check_n_atoms(n_atoms, init, fixed)
     warn_if_unbounded(X, n_atoms, mask, fixed)
@@ -171,7 +174,7 @@ def fit_svi(
     if init is None:
         init = _first_fit(X, n_atoms, nonnegative, fixed, random_state)
     values = values_at(init, X, nonnegative)
-    spec = Spec(model, bool(nonnegative), n_samples, n_features, n_atoms)
+    spec = Spec(model, nonnegative, n_samples, n_features, n_atoms)
     settings = dict(model=model, nonnegative=spec.nonnegative, n_atoms=n_atoms, fixed=sorted(fixed))
     settings |= dict(batch_size=batch_size, num_steps=num_steps, learning_rate=learning_rate, tol=tol)
     with precision_of(X), step_progress(progress, num_steps) as report:

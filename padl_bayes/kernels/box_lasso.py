@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from .._devices import SAMPLES, over_samples
+from .._devices import over_samples
 from . import box_tiles
 from .atom_pass import BLOCK
 
@@ -22,8 +22,8 @@ def _tiled(rows, tile):
     return jnp.swapaxes(rows.reshape(-1, tile, rows.shape[1]), 1, 2)
 
 
-def _descend(tol, max_sweeps, nonnegative, axis, split, whole):
-    """Codes (N, K) of the samples of one device and, once a sample, the number of sweeps."""
+def _descend(tol, max_sweeps, nonnegative, split, whole):
+    """Codes (N, K) of the samples of one device and, once a sample, the number of sweeps of the slowest."""
     X, observed = split
     dictionary, envelope, alpha1 = whole
     n_samples = len(X)
@@ -31,18 +31,19 @@ def _descend(tol, max_sweeps, nonnegative, axis, split, whole):
     residual, seen = _tiled(X, tile), None if observed is None else _tiled(observed, tile)
 
     def sweep(carry):
-        residual, codes, _, count = carry
+        residual, codes, moving, count = carry
         done = box_tiles(residual, codes, dictionary, envelope, alpha1, seen, nonnegative=nonnegative)
-        moved = jnp.max(done.moved)
-        # All devices stop together: what is found does not depend on how many there are.
-        moved = moved if axis is None else jax.lax.pmax(moved, axis)
-        return done.residual, done.codes, moved, count + 1
+
+        # A sample stops by itself, so that its codes do not depend on the others.
+        residual = jnp.where(moving[:, None], done.residual, residual)
+        codes = jnp.where(moving[:, None], done.codes, codes)
+        return residual, codes, moving & (done.moved > tol * jnp.max(envelope)), count + 1
 
     def go_on(carry):
-        return (carry[2] > tol * jnp.max(envelope)) & (carry[3] < max_sweeps)
+        return jnp.any(carry[2]) & (carry[3] < max_sweeps)
 
     codes = jnp.zeros((len(residual), len(dictionary), tile), X.dtype)
-    start = (residual, codes, jnp.asarray(jnp.inf, X.dtype), 0)
+    start = (residual, codes, jnp.ones((len(residual), tile), bool), 0)
     _, codes, _, count = jax.lax.while_loop(go_on, sweep, start)
     return jnp.swapaxes(codes, 1, 2).reshape(-1, len(dictionary))[:n_samples], jnp.full(n_samples, count)
 
@@ -51,7 +52,7 @@ def _descend(tol, max_sweeps, nonnegative, axis, split, whole):
 def box_lasso(
     X, dictionary, envelope, alpha1, tol, max_sweeps, *, observed=None, nonnegative=False, mesh=None
 ):
-    """Coordinate descent until no code moves by more than ``tol`` times the largest envelope.
+    """Coordinate descent, each sample until none of its codes moves by more than ``tol`` times the largest envelope.
 
     Parameters
     ----------
@@ -76,6 +77,6 @@ def box_lasso(
     """
     n_atoms, pad = len(dictionary), -len(dictionary) % BLOCK
     whole = jnp.pad(dictionary, ((0, pad), (0, 0))), jnp.pad(envelope, (0, pad)), jnp.asarray(alpha1)
-    solve = partial(_descend, tol, max_sweeps, nonnegative, None if mesh is None else SAMPLES)
+    solve = partial(_descend, tol, max_sweeps, nonnegative)
     codes, count = over_samples(mesh, solve)((X, observed), whole)
     return codes[:, :n_atoms], jnp.max(count)

@@ -4,13 +4,13 @@ Every call takes the ``tag`` of a library, the end of the names under which `loa
 """
 
 import ctypes
-import warnings
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..exceptions import KernelsWarning, warn
 from .box_sweep import BoxSweep
 from .code_draw import DrawnSums, Draws
 from .code_sweep import AtomSums, Sweep
@@ -49,11 +49,7 @@ def load(path, tag, kernels, platform, check=lambda library: None):
                 jax.ffi.register_ffi_target(target(kernel, dtype, tag), handler, platform=platform)
     except Exception as error:
         # A library of another JAX, or a damaged one, is no reason to do without an answer.
-        warnings.warn(
-            f"the {platform} kernels cannot be used, plain JAX takes over: {error}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        warn(f"the {platform} kernels cannot be used, plain JAX takes over: {error}", KernelsWarning)
         return False
     return True
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from padl_bayes._validation import check_scalar
+
 
 class Hyperpriors(NamedTuple):
     """Parameters of the hyperpriors of `padl` and `laplace`.
@@ -30,6 +32,18 @@ class Hyperpriors(NamedTuple):
     rate_l1: tuple = (1.0, 1.0)
     rate_linf: tuple = (1.0, 1.0)
     noise_scale: ArrayLike = 1.0
+
+
+def check_hyperpriors(value, name="hyperpriors"):
+    """Return `Hyperpriors` whose parameters are all positive, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Hyperpriors):
+        raise TypeError(f"{name} must be Hyperpriors or None, found {value!r} of type {type(value).__name__}")
+    for field, given in value._asdict().items():
+        for number in given if isinstance(given, tuple) else (given,):
+            check_scalar(number, f"{name}.{field}", strict=True)
+    return value
 
 
 def hyperpriors_from(X, *, slab="bernoulli_laplace", mask=None):

@@ -9,7 +9,7 @@ from padl_bayes._validation import check_choice, check_count, check_scalar
 from padl_bayes.tradeoff.channel import excess_over
 from padl_bayes.tradeoff.prediction import METHODS, predict
 from padl_bayes.tradeoff.sources import MOST_SAMPLES, Source, check_weights, fit_of, source_of
-from padl_bayes.tradeoff.storage import PRECISION, description_length, storage_bits
+from padl_bayes.tradeoff.storage import COARSEST, PRECISION, description_length, storage_bits
 
 TARGETS = ("rmse", "bytes", "nonzeros", "active")
 N_ALPHA1 = 10
@@ -129,15 +129,15 @@ class Frontier(NamedTuple):
         return int(np.flatnonzero(met)[np.argmin(cost[met])])
 
 
-def check_target(target):
+def check_target(target, name="target"):
     """Return an operating point's name: "mdl", or ``(kind, value)`` with a positive value."""
     if isinstance(target, str) and target == "mdl":
         return target
     pair = isinstance(target, (tuple, list)) and len(target) == 2
     if not pair or target[0] not in TARGETS:
         listed = ", ".join(f"({kind!r}, value)" for kind in TARGETS)
-        raise ValueError(f"target must be 'mdl' or one of {listed}, found {target!r}")
-    return target[0], check_scalar(target[1], f"target {target[0]!r}", strict=True)
+        raise ValueError(f"{name} must be 'mdl' or one of {listed}, found {target!r}")
+    return target[0], check_scalar(target[1], f"{name} {target[0]!r}", strict=True)
 
 
 def is_target(alpha):
@@ -235,7 +235,7 @@ def frontier(
         Bad input, or a fit without atoms.
     """
     check_choice(method, "method", METHODS)
-    precision = check_scalar(precision, "precision", strict=True)
+    precision = check_scalar(precision, "precision", strict=True, maximum=COARSEST)
     fit = fit_of(data, check_count(n_atoms, "n_atoms"), random_state=random_state)
     if X is None and fit is not data and fit is not getattr(data, "fit_", None):
         X = data

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from padl_bayes._validation import check_array, check_count, check_matrix
+from padl_bayes._options import check_seed
+from padl_bayes._validation import check_array, check_count, check_matrix, check_training_data
 from padl_bayes.inference.em import fit_em
 from padl_bayes.inference.results import EmFit
 from padl_bayes.tradeoff.channel import SpikeSlab
@@ -44,6 +45,7 @@ def fit_of(data, n_atoms, **options):
         raise TypeError(
             f"data must be samples (N, P), an EmFit or a PADL fitted by method='em', found {type(data).__name__}"
         )
+    data, _ = check_training_data(data, name="data")
     return fit_em(data, n_atoms, **options)
 
 
@@ -67,8 +69,8 @@ def source_of(fit, X=None, n_samples=None, *, most_samples=MOST_SAMPLES, random_
     Source
     """
     if len(fit.dictionary) == 0:
-        raise ValueError("the fit has no active atom: there is nothing to trade")
-    rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
+        raise ValueError("data has no active atom in its fit: there is nothing to trade")
+    rng = np.random.default_rng(check_seed(random_state))
     most = check_count(most_samples, "most_samples", minimum=2)
     usage, rate = np.asarray(fit.usage, np.float64), np.asarray(fit.rate, np.float64)
     law = SpikeSlab(usage, rate, fit.slab, fit.nonnegative)

@@ -28,6 +28,7 @@ from scipy.special import entr, ndtr
 from padl_bayes._validation import check_array, check_scalar
 
 PRECISION = math.sqrt(12)
+COARSEST = 1e6
 CHUNK = 512
 RIDGE = 1e-10
 RESOLUTION = 2.0**-24
@@ -146,7 +147,7 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
     -------
     Storage
     """
-    step = check_scalar(precision, "precision", strict=True) * noise_scale
+    step = check_scalar(precision, "precision", strict=True, maximum=COARSEST) * noise_scale
     share, size, square = statistics[:3]
     on = share > 0
     norm = np.sqrt(n_samples * np.where(on, square, 1))

@@ -256,7 +256,7 @@ def test_the_callback_hears_every_iteration_and_may_interrupt():
     fit = fit_map(small(), K, alpha=(0.1, 0.5), max_iter=4, callback=heard.append)
     assert [h.iteration for h in heard] == [0, 1, 2, 3]
     np.testing.assert_array_equal([h.objective for h in heard], fit.history[:-1])
-    assert "stopped after 4 iterations" in fit.status
+    assert "stopped after max_iter=4 iterations" in fit.status
 
     def interrupt(progress):
         raise KeyboardInterrupt

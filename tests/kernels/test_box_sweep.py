@@ -61,6 +61,17 @@ def test_codes_are_at_the_minimum(masked, nonnegative):
         assert value == pytest.approx(least(s * x, dictionary, envelope, s, nonnegative), abs=1e-9)
 
 
+@pytest.mark.usefixtures("x64", "implementation")
+def test_a_sample_stops_by_itself():
+    X, dictionary, envelope, _ = problem()
+    given = jnp.asarray(dictionary), jnp.asarray(envelope), ALPHA1, 1e-3, 5000
+    together, count = box_lasso(jnp.asarray(X), *given)
+    alone = [box_lasso(jnp.asarray(x[None]), *given) for x in X]
+    assert len({int(n) for _, n in alone}) > 1
+    assert int(count) == max(int(n) for _, n in alone)
+    np.testing.assert_allclose(together, np.concatenate([codes for codes, _ in alone]), rtol=0, atol=1e-12)
+
+
 def tiles_of(dtype, n, masked, seed=0):
     rng = np.random.default_rng(seed)
     dictionary = rng.standard_normal((16, 6))

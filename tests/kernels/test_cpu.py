@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from padl_bayes import kernels
+from padl_bayes.exceptions import KernelsWarning
 from padl_bayes.inference import fit_em
 from padl_bayes.kernels import cpu, handlers
 from padl_bayes.kernels.code_sweep import Atoms, Tile
@@ -203,7 +204,7 @@ def test_a_library_that_does_not_load_is_said_once_and_done_without(tmp_path, mo
         (tmp_path / f"libpadl_{level}.so").write_bytes(b"damaged")
     monkeypatch.setattr(cpu, "FOLDER", tmp_path)
     monkeypatch.setenv(cpu.VARIABLE, "x86-64-v2")
-    with pytest.warns(RuntimeWarning, match="plain JAX takes over"):
+    with pytest.warns(KernelsWarning, match="plain JAX takes over"):
         assert cpu.level() is None
     assert cpu.level() is None
     kernels.sweep_tiles(LAPLACE, *tiles_of(np.float32, 1, 3, 8, 4))

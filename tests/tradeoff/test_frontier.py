@@ -178,7 +178,7 @@ def test_a_named_point_of_noise_has_no_atom():
         (lambda f: pb.tradeoff.frontier(f._replace(dictionary=f.dictionary[:0])), ValueError, "no active atom"),
         (lambda f: pb.tradeoff.frontier(pb.PADL()), TypeError, "data must be samples"),
         (lambda f: pb.tradeoff.operating_point(f, "bic"), ValueError, "target must be"),
-        (lambda f: pb.PADL(5, method="map", alpha="bic").fit(np.eye(4)), ValueError, "target must be"),
+        (lambda f: pb.PADL(5, method="map", alpha="bic").fit(np.eye(4)), ValueError, "alpha must be 'mdl'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(fit, call, error, match):

@@ -9,15 +9,18 @@ import numpy as np
 
 from padl_bayes._devices import joined
 from padl_bayes._memory import check_fits
+from padl_bayes._options import check_flag, check_seed, check_start
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import (
     check_choice,
     check_count,
     check_draws,
+    check_matrix,
     check_training_data,
     warn_if_unbounded,
 )
 from padl_bayes.alignment import Alignment
+from padl_bayes.models import check_hyperpriors
 from padl_bayes.progress import draw_progress
 
 from .chains import CHUNK, Chains
@@ -194,9 +197,19 @@ def sample_gibbs(
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
     counts = check_draws(num_samples, num_chains, thinning)
+    num_samples, num_chains, thinning = counts.values()
     counts["num_warmup"] = 0 if resume is not None else check_count(num_warmup, "num_warmup", minimum=0)
     check_choice(keep_codes, "keep_codes", ("moments", "draws"))
     check_choice(chain_method, "chain_method", ("vectorized", "sequential"))
+    random_state, init = check_seed(random_state), check_start(init)
+    nonnegative, progress = check_flag(nonnegative, "nonnegative"), check_flag(progress, "progress")
+    hyperpriors = check_hyperpriors(hyperpriors)
+    if getattr(reference, "shape", None) == (0, X.shape[1]):
+        reference = None
+    if reference is not None:
+        reference = check_matrix(reference, "reference", n_features=X.shape[1])
+    if resume is not None and not isinstance(resume, GibbsDraws):
+        raise TypeError(f"resume must be GibbsDraws, found {type(resume).__name__}")
     fixed = check_fixed(fixed, X)
     start = None if init is None else start_of(init, X, slab)
     n_atoms = check_n_atoms(n_atoms, start, fixed)
@@ -207,7 +220,7 @@ def sample_gibbs(
     (N, P), n_draws = X.shape, num_samples // thinning
     nbytes = gibbs_nbytes(N, P, n_atoms, n_draws, num_chains, keep_codes=keep_codes, dtype=X.dtype)
     check_fits(nbytes, "Gibbs sampling with these draws", _REMEDY, limit=max_bytes)
-    settings = dict(slab=slab, nonnegative=bool(nonnegative), n_atoms=n_atoms, fixed=sorted(fixed))
+    settings = dict(slab=slab, nonnegative=nonnegative, n_atoms=n_atoms, fixed=sorted(fixed))
     asked = {name: n for name, n in counts.items() if name != "num_samples"} | settings
     asked |= dict(keep_codes=keep_codes, chain_method=chain_method, random_state=random_state)
     with precision_of(X), draw_progress(progress, counts["num_warmup"] + num_samples) as watch:
