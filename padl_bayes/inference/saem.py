@@ -206,7 +206,8 @@ def _iterate(model, settings, kernel, data, states, values, free, watch):
             fixed[name] = jnp.broadcast_to(fixed[name], (model.n_atoms,))
         data = data._replace(fixed=fixed)
         states = advance(kernel.config, data, states, settings["n_sweeps"])
-        drawn = Statistics(*(np.mean(s, dtype=np.float64) for s in _chain_statistics(model, data, states.z)))
+        of_chains = jax.device_get(_chain_statistics(model, data, states.z))
+        drawn = Statistics(*(np.mean(table, dtype=np.float64) for table in of_chains))
         step = _step(m, settings["n_burn_in"], settings["power"])
         averaged = drawn if averaged is None else Statistics(
             *(old + step * (new - old) for old, new in zip(averaged, drawn, strict=True))

@@ -61,6 +61,7 @@ def test_two_level_hyperparameters_are_the_maximum_of_the_marginal_likelihood(fi
         _ = run.alpha
 
 
+@pytest.mark.slow
 def test_rates_of_the_l1_linf_slab_are_the_maximum_of_the_marginal_likelihood(figure):
     X = l1linf_data()
     runs = check(
@@ -114,7 +115,7 @@ def test_noise_and_atoms_of_an_unknown_dictionary_are_found_and_draws_go_on_from
     # 120 codes: a standard error of 9%
     assert fit.hyperparameters["rate"] == pytest.approx(1.0, rel=0.4)
     draws = pb.inference.sample_gibbs(
-        X, 8, init=fit, fixed=fit.hyperparameters, num_warmup=5, num_samples=5, num_chains=1
+        X, 8, init=fit, fixed=fit.hyperparameters, mask=mask, num_warmup=5, num_samples=5, num_chains=2
     )
     assert set(draws.samples) & set(fit.hyperparameters) == set()
 

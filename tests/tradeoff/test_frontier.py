@@ -92,7 +92,8 @@ def by_hand(seed=0, n=40):
     )  # fmt: skip
     on = np.arange(8) < columns["active"][:, None]
     return Frontier(
-        alpha=rng.uniform(0, 1, (n, 2)), on=on, source=None, method="sampled", precision=1.0, **columns
+        alpha=rng.uniform(0, 1, (n, 2)), on=on, source=None, method="sampled", precision=np.ones(n),
+        asked_precision=1.0, **columns,
     )
 
 
