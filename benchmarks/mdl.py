@@ -40,6 +40,8 @@ class Part(NamedTuple):
     n_atoms: int
     passes: int
     """Of EM, at most."""
+    most: float = 16.0
+    """Largest alpha1 of the grid in noise scales; the least is 2."""
     n_alpha1: int = 10
     fractions: tuple = FRACTIONS
     iterations: int = 30
@@ -85,12 +87,16 @@ def run(part, options, say):
     with stopwatch() as em_watch:
         fit = pb.inference.fit_em(train, part.n_atoms, max_iter=part.passes)
     say(f"EM: {len(fit.dictionary)} atoms, noise {fit.noise_scale:.4g}, {em_watch.running:.0f} s, {fit.status}")
-    pb.tradeoff.operating_point(fit, "mdl", X=train)
+    # what is to be described are as many samples as are held out
+    options = {"X": train, "n_samples": len(held_out)}
+    pb.tradeoff.operating_point(fit, "mdl", **options)
     with stopwatch() as watch:
-        point = pb.tradeoff.operating_point(fit, "mdl", X=train)
+        point = pb.tradeoff.operating_point(fit, "mdl", **options)
+    of_train = point.alpha[0], point.alpha[1] * len(train) / len(held_out)
+    point = point._replace(alpha=of_train)
     say(f"choice: alpha1 {point.alpha[0] / fit.noise_scale:.2f} noise scales, {watch.running:.2f} s")
     grid = []
-    for alpha1 in fit.noise_scale * np.geomspace(2, 16, part.n_alpha1):
+    for alpha1 in fit.noise_scale * np.geomspace(2, part.most, part.n_alpha1):
         top = pb.objective.alpha2_max(train, fit.dictionary, alpha1)
         for share in part.fractions:
             alpha = float(alpha1), float(share * top)
@@ -187,7 +193,7 @@ def _toy():
     return X[:400], X[400:], 0.01
 
 
-PARTS = {"patches": Part(_patches, 96, 900), "digits": Part(_digits, 96, 2000)}
+PARTS = {"patches": Part(_patches, 96, 900, iterations=12), "digits": Part(_digits, 96, 2000, 64.0, 12, iterations=60)}
 QUICK = Part(_toy, 12, 200, n_alpha1=3, fractions=(0.0, 0.03), iterations=10)
 PAGE = Page("mdl", HEAD, PARTS, QUICK, run, section, draw)
 

@@ -20,8 +20,8 @@ from padl_bayes.tradeoff.frontier import (
 from padl_bayes.tradeoff.prediction import METHODS
 
 ROUGH = 500
-N_COARSE = 5
-COARSE_RUNGS = (0.0, 3.0, 5.0)
+N_COARSE = 4
+COARSE_RUNGS = (0.0, 4.0)
 MOST_MOVES = 30
 
 
@@ -78,7 +78,8 @@ def shortest_description(source, method, precision=None):
     Frontier
         What was tried on all samples; `Frontier.choose` picks the shortest.
     """
-    grid = np.linspace(*np.log(range_of_alpha1(source)), N_COARSE)
+    # a code below the noise scale saves less of the residual than its sign and flag cost
+    grid = np.linspace(np.log(source.noise_scale), np.log(range_of_alpha1(source)[1]), N_COARSE)
     spacing = float(grid[1] - grid[0])
     some = source._replace(samples=source.samples[:: -(-len(source.samples) // ROUGH)])
     rough = _Tried(some, method, precision)
