@@ -75,7 +75,9 @@ def by_em(train, held_out, n_atoms):
     density = pb.inference.log_predictive(
         held_out, fit.dictionary, fit.usage, fit.rate, fit.noise_scale
     ).log_density
-    return Found(fit.noise_scale, _mean(fit.usage), _mean(fit.rate), len(fit.dictionary), fit.dictionary, density)
+    return Found(
+        fit.noise_scale, _mean(fit.usage), _mean(fit.rate), len(fit.dictionary), fit.dictionary, density
+    )
 
 
 def _of_draws(draws, held_out, fixed):
@@ -99,7 +101,12 @@ def _of_draws(draws, held_out, fixed):
 def by_saem(train, held_out, part):
     """Maximum marginal likelihood, and draws at it."""
     fit = pb.inference.fit_saem(
-        train, part.n_atoms, n_burn_in=part.burn_in, n_iter=part.iterations, n_sweeps=1, num_chains=part.chains
+        train,
+        part.n_atoms,
+        n_burn_in=part.burn_in,
+        n_iter=part.iterations,
+        n_sweeps=1,
+        num_chains=part.chains,
     )
     draws = pb.inference.sample_gibbs(
         train, part.n_atoms, init=fit, fixed=fit.hyperparameters, num_warmup=20, num_samples=part.sweeps // 3,
@@ -133,7 +140,12 @@ def _truth(data, held_out, noise):
 def run(part, options, say):
     """All ways on one data set."""
     data = pb.datasets.synthetic_a(
-        part.noise, n_samples=part.n_samples, n_features=part.n_features, n_atoms=part.n_true, usage=USAGE, seed=0
+        part.noise,
+        n_samples=part.n_samples,
+        n_features=part.n_features,
+        n_atoms=part.n_true,
+        usage=USAGE,
+        seed=0,
     )
     train, held_out = np.split(data.X, [part.n_samples // 2])
     ways = {
@@ -159,7 +171,13 @@ def run(part, options, say):
         say(f"{name}: density {rows[name]['density']:.3f}, {found.active:.1f} atoms, {watch.running:.0f} s")
     for row in rows.values():
         del row["each"]
-    return {"noise": part.noise, "samples": len(train), "atoms": part.n_true, "bound": part.n_atoms, "rows": rows}
+    return {
+        "noise": part.noise,
+        "samples": len(train),
+        "atoms": part.n_true,
+        "bound": part.n_atoms,
+        "rows": rows,
+    }
 
 
 def _below(rows, found):

@@ -54,7 +54,9 @@ def held_out_length(X, dictionary, envelope, alpha1, noise_scale):
     found = statistics_of(X, refit_on_support(X, codes, dictionary), dictionary)
     step = best_precision(found, *X.shape, noise_scale)
     storage = storage_bits(found, *X.shape, noise_scale, precision=float(step))
-    return float(description_length(storage, found.residual, *X.shape)), float(np.mean(np.sum(codes != 0, axis=1)))
+    return float(description_length(storage, found.residual, *X.shape)), float(
+        np.mean(np.sum(codes != 0, axis=1))
+    )
 
 
 def _refit(train, held_out, fit, alpha, iterations):
@@ -86,7 +88,9 @@ def run(part, options, say):
     train, held_out, resolution = part.load()
     with stopwatch() as em_watch:
         fit = pb.inference.fit_em(train, part.n_atoms, max_iter=part.passes)
-    say(f"EM: {len(fit.dictionary)} atoms, noise {fit.noise_scale:.4g}, {em_watch.running:.0f} s, {fit.status}")
+    say(
+        f"EM: {len(fit.dictionary)} atoms, noise {fit.noise_scale:.4g}, {em_watch.running:.0f} s, {fit.status}"
+    )
     # what is to be described are as many samples as are held out
     options = {"X": train, "n_samples": len(held_out)}
     pb.tradeoff.operating_point(fit, "mdl", **options)
@@ -152,8 +156,8 @@ def section(name, result):
     ratio = grid_seconds(result) / result["choice_seconds"]
     lines += [
         "",
-        f"The choice took {result['choice_seconds']:.2f} s, the grid {grid_seconds(result):.0f} s, {ratio:.0f} times as "
-        f"long; the fit by EM that the choice starts from, and the refits too, took {result['em_seconds']:.0f} s.",
+        f"The choice took {result['choice_seconds']:.2f} s, the grid {grid_seconds(result):.0f} s, {ratio:.0f} times "
+        f"as long; the fit by EM that the choice starts from, and the refits too, took {result['em_seconds']:.0f} s.",
         "",
     ]
     return "\n".join(lines)
@@ -169,7 +173,13 @@ def draw(name, result):
         ax.semilogx([r["alpha"][0] / result["noise"] for r in row], lengths, "o-", ms=3, label=f"{share:g}")
     for label, marker in (("chosen", "*"), ("refitted", "s")):
         at = result[label]
-        ax.plot(at["alpha"][0] / result["noise"], (at["length"] + result["constant"]) / n, marker, ms=11, label=label)
+        ax.plot(
+            at["alpha"][0] / result["noise"],
+            (at["length"] + result["constant"]) / n,
+            marker,
+            ms=11,
+            label=label,
+        )
     ax.set(xlabel="alpha1, noise scales", ylabel="held-out bits a sample")
     ax.legend(frameon=False, fontsize="small", title="alpha2 / largest", ncols=2)
     return fig
@@ -193,7 +203,10 @@ def _toy():
     return X[:400], X[400:], 0.01
 
 
-PARTS = {"patches": Part(_patches, 96, 900, iterations=12), "digits": Part(_digits, 96, 2000, 64.0, 12, iterations=60)}
+PARTS = {
+    "patches": Part(_patches, 96, 900, iterations=12),
+    "digits": Part(_digits, 96, 2000, 64.0, 12, iterations=60),
+}
 QUICK = Part(_toy, 12, 200, n_alpha1=3, fractions=(0.0, 0.03), iterations=10)
 PAGE = Page("mdl", HEAD, PARTS, QUICK, run, section, draw)
 

@@ -354,7 +354,7 @@ def _a(noise, amplitude="laplace", **more):
 
 
 def _patches(n):
-    return lambda: pb.datasets.natural_patches(n, 8, seed=0).X
+    return lambda: pb.datasets.natural_patches(n, 8, seed=0).X.astype(np.float32)
 
 
 PARTS = {
@@ -362,7 +362,7 @@ PARTS = {
     "A 0.3": _a(0.3),
     "A gaussian 0.1": _a(0.1, "gaussian"),
     "B 20 dB": Surface(lambda: pb.datasets.synthetic_b(20, seed=0).X, 100, 500, truth=50),
-    "patches": Surface(_patches(20_000), 128, 2000),
+    "patches": Surface(_patches(8000), 64, 2000, max_iter=300),
     "null rates": Null(((20, 20), (200, 32), (1000, 16), (5000, 64)), 200, 1999),
     "learning curve": Curve((250, 1000, 4000, 16000), (0.0, 0.03, 0.04, 0.05), 3, 20_000),
 }

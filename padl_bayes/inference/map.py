@@ -3,9 +3,10 @@
 One iteration codes the data from the last codes on (a few sweeps, `padl_bayes.sparse_coding`), minimises over
 each atom on the unit sphere from the statistics R'R and R'X, and then replaces atoms by two rules. An atom
 without codes costs nothing wherever it points: it is pointed where it would get codes, at a maximiser of the
-residual's violation of the dual constraint; where no atom has codes, the search is that of
-`padl_bayes.calibrate_alpha`, so that its rate is that at which anything is fitted to noise. Of two atoms with absolute cosine above 0.99 one gives its codes
-to the other and becomes free to be pointed elsewhere, if the objective does not rise.
+residual's violation of the dual constraint. Where no atom has codes the search is as thorough as that of
+`padl_bayes.calibration`, so that noise wakes an atom at the rate that was asked for. Of two atoms with absolute
+cosine above 0.99 one gives its codes to the other and becomes free to be pointed elsewhere, if the objective
+does not rise.
 """
 
 import time

@@ -106,7 +106,7 @@ class SaemFit(NamedTuple):
 
     @property
     def alpha(self):
-        """Weights ``(alpha1, alpha2)`` of PADL's objective: the rates of the l1 + l_inf slab times the noise variance."""
+        """Weights ``(alpha1, alpha2)`` of PADL's objective: the slab's two rates times the noise variance."""
         if self.slab != "l1linf":
             raise AttributeError(f"alpha goes with slab='l1linf', found slab={self.slab!r}")
         return tuple(self.noise_scale**2 * self.hyperparameters[name] for name in ("rate_l1", "rate_linf"))

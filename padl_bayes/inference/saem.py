@@ -17,7 +17,7 @@ give.
 """
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,13 +48,13 @@ LEAST_RATIO, MOST_RATIO = 1e-3, 1e3
 class Statistics(NamedTuple):
     """What the complete-data likelihood depends on, means over draws."""
 
-    active: np.ndarray
+    active: Any
     """Active atoms."""
-    count: np.ndarray
-    """Nonzero codes; sum of ``||r_k||_inf`` with the l1 + l_inf slab."""
-    size: np.ndarray
+    largest: Any
+    """ of ``||r_k||_inf`` with the l1 + l_inf slab."""
+    size: Any
     """Sum of the slab's statistic over the codes."""
-    residual: np.ndarray
+    residual: Any
     """``||X - R D||^2`` over the observed entries."""
 
 
@@ -76,12 +76,12 @@ def _statistics(model, data, z):
     residual = residual if data.mask is None else jnp.where(data.mask, residual, 0)
     if model.slab == "l1linf":
         magnitude = jnp.abs(codes)
-        count, size = jnp.sum(jnp.max(magnitude, axis=0)), jnp.sum(magnitude)
+        used, size = jnp.sum(jnp.max(magnitude, axis=0)), jnp.sum(magnitude)
     else:
-        used = codes != 0
+        on = codes != 0
         law = SLABS[model.slab, model.nonnegative]
-        count, size = jnp.sum(used, dtype=codes.dtype), jnp.sum(jnp.where(used, law.size(codes), 0))
-    return Statistics(jnp.sum(z["active"], dtype=codes.dtype), count, size, jnp.sum(residual**2))
+        used, size = jnp.sum(on, dtype=codes.dtype), jnp.sum(jnp.where(on, law.size(codes), 0))
+    return Statistics(jnp.sum(z["active"], dtype=codes.dtype), used, size, jnp.sum(residual**2))
 
 
 _chain_statistics = jax.jit(jax.vmap(_statistics, (None, None, 0)), static_argnums=0)
@@ -110,10 +110,8 @@ def slab_rates(l1, linf, n):
 
     ends = np.log([LEAST_RATIO, MOST_RATIO * n])
     low, high = excess(ends[0]), excess(ends[1])
-    if low >= 0:
-        best = ends[0]
-    else:
-        best = ends[1] if high <= 0 else brentq(excess, *ends, xtol=1e-10)
+    inside = low < 0 < high
+    best = brentq(excess, *ends, xtol=1e-10) if inside else ends[int(low < 0)]
     ratio = np.exp(best)
     rate_l1 = n / (l1 + ratio * linf)
     return float(rate_l1), float(ratio * rate_l1)
@@ -132,20 +130,20 @@ def maximise(model, statistics, before):
     -------
     dict
     """
-    active, count, size, residual = (float(value) for value in statistics)
+    active, used, size, residual = (float(value) for value in statistics)
     # An atom more or less than all can always be imagined: rates of zero and one would never be left.
     edge = 0.25 / model.n_atoms
     found = {"activation_rate": float(np.clip(active / model.n_atoms, edge, 1 - edge))}
     found["noise_scale"] = float(np.sqrt(max(residual, np.finfo(np.float64).tiny) / model.n_entries))
     if active > 0 and size > 0:
         if model.slab == "l1linf":
-            rates = slab_rates(size / active, count / active, model.n_samples)
+            rates = slab_rates(size / active, used / active, model.n_samples)
             found |= dict(zip(("rate_l1", "rate_linf"), rates, strict=True))
         else:
             places = active * model.n_samples
             law = SLABS[model.slab, model.nonnegative]
-            found["usage"] = float(np.clip(count / places, 0.25 / places, 1 - 0.25 / places))
-            found["rate"] = law.shape * count / size
+            found["usage"] = float(np.clip(used / places, 0.25 / places, 1 - 0.25 / places))
+            found["rate"] = law.shape * used / size
     return before | found
 
 
@@ -309,9 +307,7 @@ def fit_saem(
         n_anneal = kernel.n_anneal(settings["n_sweeps"] * settings["n_burn_in"], start)
         chains = Chains(kernel, X, mask, check_count(num_chains, "num_chains"), watch, n_anneal=n_anneal)
         states = chains.start(check_count(random_state, "random_state", minimum=0), start)
-        states, history, steps = _iterate(
-            model, settings, kernel, chains.data, states, values, free, watch
-        )
+        states, history, steps = _iterate(model, settings, kernel, chains.data, states, values, free, watch)
         fit = _package(model, settings, history, steps, states, chains.data, values)
     return fit._replace(wall_time=time.perf_counter() - started)
 
@@ -324,5 +320,7 @@ def _free(fixed, slab):
             check_scalar(value, f"fixed[{name!r}]")
     free = tuple(name for name in NAMES[slab] if name not in fixed)
     if not free:
-        raise ValueError(f"fixed must leave a hyperparameter to estimate, found all of {', '.join(NAMES[slab])}")
+        raise ValueError(
+            f"fixed must leave a hyperparameter to estimate, found all of {', '.join(NAMES[slab])}"
+        )
     return free

@@ -114,10 +114,7 @@ def bands(
     if not sources:
         raise ValueError("posterior has no active atom in any draw: there is nothing to trade")
     alpha = default_grid(sources[len(sources) // 2]) if alpha is None else check_weights(alpha)
-    found = [
-        surface(source, alpha, method, check_precision(precision))
-        for source in sources
-    ]
+    found = [surface(source, alpha, method, check_precision(precision)) for source in sources]
     fields = Bands._fields[1:]
     return Bands(alpha, *(np.stack([getattr(one, name) for one in found]) for name in fields))
 

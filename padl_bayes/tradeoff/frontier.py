@@ -179,7 +179,8 @@ def range_of_alpha1(source):
 
 def default_grid(source):
     """Pairs over `range_of_alpha1`, and from no second weight to next to no atom."""
-    return _pairs(source, np.geomspace(*range_of_alpha1(source), N_ALPHA1), np.array(FRACTIONS))
+    least, most = range_of_alpha1(source)
+    return _pairs(source, np.geomspace(least, most, N_ALPHA1), np.array(FRACTIONS))
 
 
 def _pairs(source, alpha1, fractions):

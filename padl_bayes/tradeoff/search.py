@@ -47,7 +47,7 @@ class _Tried:
             found = self._predict(new)
             self.lengths |= dict(zip(new, found.description_length.tolist(), strict=True))
             self.found = found if self.found is None else joined(self.found, found)
-        return min(places, key=self.lengths.get)
+        return min(places, key=self.lengths.__getitem__)
 
 
 def _descend(tried, at, width, height):

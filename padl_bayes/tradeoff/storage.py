@@ -121,9 +121,9 @@ def refit_on_support(X, codes, dictionary):
 def best_precision(statistics, n_samples, n_features, noise_scale):
     """Step, in noise scales, that makes the description shortest.
 
-    With m values for NP entries of data, rounding to a step s leaves ``v = R + m/NP s^2 / 12``, R the mean square of the
-    residual, and the length is ``1/2 NP log2 v - m log2 s`` and a constant. It is least at ``s^2 / 12 = v``, that is
-    ``s^2 = 12 R / (1 - m/NP)``.
+    With m values for NP entries of data, rounding to a step s leaves ``v = R + m/NP s^2 / 12``, R the mean square of
+    the residual, and the length is ``1/2 NP log2 v - m log2 s`` and a constant. It is least at ``s^2 / 12 = v``, that
+    is ``s^2 = 12 R / (1 - m/NP)``.
 
     Parameters
     ----------

@@ -31,7 +31,9 @@ def l1linf_data():
 def check(figure, X, names, log_likelihood, start, seeds, **options):
     """The mean of a few runs is the maximum but for its standard error, on the logarithm."""
     oracle_names = [name.replace("noise_scale", "noise") for name in names]
-    best = marginal_likelihood.maximum(log_likelihood, oracle_names, dict(zip(oracle_names, start, strict=True)))
+    best = marginal_likelihood.maximum(
+        log_likelihood, oracle_names, dict(zip(oracle_names, start, strict=True))
+    )
     runs = [
         pb.inference.fit_saem(X, fixed={"dictionary": np.eye(K, K + SPARE)}, random_state=seed, **options)
         for seed in range(seeds)
@@ -55,6 +57,9 @@ def test_two_level_hyperparameters_are_the_maximum_of_the_marginal_likelihood(fi
     assert run.codes.shape == (40, len(run.dictionary))
     assert run.steps[:101].tolist() == [1.0] * 101
     np.testing.assert_allclose(run.steps[100:], np.arange(1, 301) ** (-2 / 3))
+    # each step goes only part of the way to what the new draw says
+    moves = np.abs(np.diff(np.square(run.history["noise_scale"])))
+    assert moves[-100:].mean() < 0.1 * moves[:100].mean()
     kept = run.history["rate"][100:]
     assert run.hyperparameters["rate"] == pytest.approx(np.exp(np.log(kept).mean()))
     with pytest.raises(AttributeError, match="alpha goes with slab='l1linf'"):
@@ -86,7 +91,9 @@ def test_slab_rates_are_those_of_a_generic_solver(rate_l1, rate_linf):
         log_z = -n * np.log(one) + special.gammaln(two / one + 1) - special.gammaln(n + two / one + 1)
         return one * 0.97 * l1 + two * linf + log_z
 
-    best = optimize.minimize(loss, np.log([rate_l1, rate_linf]), method="Nelder-Mead", options={"fatol": 1e-12})
+    best = optimize.minimize(
+        loss, np.log([rate_l1, rate_linf]), method="Nelder-Mead", options={"fatol": 1e-12}
+    )
     assert slab_rates(0.97 * l1, linf, n) == pytest.approx(np.exp(best.x), rel=1e-3)
 
 

@@ -35,7 +35,12 @@ def l1linf(X, n_atoms, activation_rate, rate_l1, rate_linf, noise):
     with np.errstate(divide="ignore"):
         log_density = np.log(within).sum(axis=0) - rate_linf * t[1:]
     rho = rate_linf / rate_l1
-    log_z = n * np.log(2 / rate_l1) + special.gammaln(n + 1) + special.gammaln(rho + 1) - special.gammaln(n + rho + 1)
+    log_z = (
+        n * np.log(2 / rate_l1)
+        + special.gammaln(n + 1)
+        + special.gammaln(rho + 1)
+        - special.gammaln(n + rho + 1)
+    )
     log_slab = special.logsumexp(log_density, axis=-1) + np.log(t[1] - t[0]) + np.log(rate_linf) - log_z
     return _over_atoms(X, n_atoms, activation_rate, log_slab, noise)
 
