@@ -205,7 +205,7 @@ def _toy():
 
 PARTS = {
     "patches": Part(_patches, 96, 900, iterations=12),
-    "digits": Part(_digits, 96, 2000, 64.0, 12, iterations=60),
+    "digits": Part(_digits, 96, 2000, 64.0, 12),
 }
 QUICK = Part(_toy, 12, 200, n_alpha1=3, fractions=(0.0, 0.03), iterations=10)
 PAGE = Page("mdl", HEAD, PARTS, QUICK, run, section, draw)
