@@ -42,6 +42,7 @@ def test_held_out_lengths_are_those_of_the_words():
     assert abs(length - words) < 0.01 * saved
 
 
+@pytest.mark.slow
 def test_a_toy_of_all_ways_to_hyperparameters():
     part = hyperparameters.QUICK._replace(noise=0.1, n_samples=400)
     r = json.loads(json.dumps(hyperparameters.run(part, None, quiet)))
