@@ -189,6 +189,7 @@ def _lines():
     yield from _scale()
     yield from _reproduced()
     yield from _samplers()
+    yield from _tradeoff()
 
 
 def _fits():
@@ -250,6 +251,53 @@ def _samplers():
                 f"Gibbs, effective samples a second, {model}", text, "effective_samples", ("Synthetic A",),
                 effective_samples(ours, rival, which), ("at least", bound),
             )  # fmt: skip
+
+
+def null_distance(r):
+    """Largest distance of a rate of wake-ups from the stated one, in standard errors of draws and calibration."""
+    delta = r["delta"]
+    variance = (
+        delta * (1 - delta) * np.array([1 / row["draws"] + 1 / (r["simulations"] + 2) for row in r["rates"]])
+    )
+    rates = np.array([row["woken"] / row["draws"] for row in r["rates"]])
+    return Found(float(np.max(np.abs(rates - delta) / np.sqrt(variance))))
+
+
+def mdl_excess(r):
+    """Held-out length with the chosen weights over that of the shortest refit, less one."""
+    best = min(row["length"] for row in r["grid"])
+    return Found((r["chosen"]["length"] - best) / (best + r["constant"]))
+
+
+def _tradeoff():
+    synthetic = ("A 0.1", "A 0.3", "A gaussian 0.1")
+    for part in (*synthetic, "patches"):
+        yield Line(
+            f"largest error of predictions, {part}", "refits", "tradeoff", (part,),
+            lambda r: Found(max(r["methods"]["sampled"]["worst"])), ("at most", 0.1),
+        )  # fmt: skip
+    for part in (*synthetic, "B 20 dB"):
+        yield Line(
+            f"atoms of the shortest description too many or few, {part}", "truth", "tradeoff", (part,),
+            lambda r: Found(abs(r["mdl"]["active"] - r["truth"])), ("at most", 0),
+        )  # fmt: skip
+    yield Line(
+        "rate of wake-ups in noise, largest distance in standard errors", "stated rate", "tradeoff", ("null rates",),
+        null_distance, ("at most", 2),
+    )  # fmt: skip
+    yield Line(
+        "share of runs with the bound above", "measured gap", "tradeoff", ("learning curve",),
+        lambda r: Found(float(np.mean([row["bound"] >= row["gap"] for row in r["rows"]]))), ("at least", 1),
+    )  # fmt: skip
+    for part in ("patches", "digits"):
+        yield Line(
+            f"excess of the chosen held-out length, {part}", "best of refits", "mdl", (part,), mdl_excess,
+            ("at most", 0.01),
+        )  # fmt: skip
+        yield Line(
+            f"choice of weights, {part}", "grid of refits", "mdl", (part,),
+            lambda r: Found(sum(row["seconds"] for row in r["grid"]) / r["choice_seconds"]), ("at least", 100),
+        )  # fmt: skip
 
 
 LINES = tuple(_lines())

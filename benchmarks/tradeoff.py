@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from matplotlib.figure import Figure
 
 import padl_bayes as pb
 from benchmarks._posterior import Page, run_page
 from padl_bayes import plots
+from padl_bayes.calibration import climb
 from padl_bayes.tradeoff.prediction import METHODS
 
 MEASURES = ("nonzeros", "active", "rmse")
@@ -146,13 +148,14 @@ def run_surface(part, say):
     }  # fmt: skip
 
 
+_climb = jax.jit(climb, static_argnums=3)
+
+
 def _strong_level(E, alpha1, rng):
     """Level of the best of many random directions, each climbed."""
-    from padl_bayes.calibration import climb
-
     starts = rng.standard_normal((STRONG_STARTS, E.shape[1]))
     starts /= np.linalg.norm(starts, axis=1, keepdims=True)
-    return float(climb(E.astype(np.float32), starts.astype(np.float32), np.float32(alpha1), 60)[1].max())
+    return float(_climb(E.astype(np.float32), starts.astype(np.float32), np.float32(alpha1), 60)[1].max())
 
 
 def run_null(part, say):
@@ -249,6 +252,12 @@ def _section_surface(name, result):
     return "\n".join(lines)
 
 
+def _rate_error(result, row):
+    """Standard error of a rate, of the draws and of the calibration: a level is as random as the rate above it."""
+    delta = result["delta"]
+    return np.sqrt(delta * (1 - delta) * (1 / row["draws"] + 1 / (result["simulations"] + 2)))
+
+
 def _section_null(name, result):
     lines = [
         f"## {name}", "",
@@ -257,7 +266,7 @@ def _section_null(name, result):
         "| samples x features | fitted | climbed | draws | two standard errors |", "|---|--:|--:|--:|--:|",
     ]  # fmt: skip
     for row in result["rates"]:
-        error = 2 * np.sqrt(result["delta"] * (1 - result["delta"]) / row["draws"])
+        error = 2 * _rate_error(result, row)
         rates = [row[key] / row["draws"] for key in ("woken", "strong")]
         shape = f"{row['shape'][0]} x {row['shape'][1]}"
         lines.append(f"| {shape} | {rates[0]:.1%} | {rates[1]:.1%} | {row['draws']} | {error:.1%} |")
@@ -345,7 +354,7 @@ def _a(noise, amplitude="laplace", **more):
 
 
 def _patches(n):
-    return lambda: pb.datasets.natural_patches(n, 8, seed=0).X
+    return lambda: pb.datasets.natural_patches(n, 8, seed=0).X.astype(np.float32)
 
 
 PARTS = {
@@ -353,8 +362,8 @@ PARTS = {
     "A 0.3": _a(0.3),
     "A gaussian 0.1": _a(0.1, "gaussian"),
     "B 20 dB": Surface(lambda: pb.datasets.synthetic_b(20, seed=0).X, 100, 500, truth=50),
-    "patches": Surface(_patches(20_000), 128, 2000),
-    "null rates": Null(((20, 20), (200, 32), (1000, 16), (5000, 64)), 200, 399),
+    "patches": Surface(_patches(8000), 64, 2000, max_iter=300),
+    "null rates": Null(((20, 20), (200, 32), (1000, 16), (5000, 64)), 200, 1999),
     "learning curve": Curve((250, 1000, 4000, 16000), (0.0, 0.03, 0.04, 0.05), 3, 20_000),
 }
 QUICK = Surface(

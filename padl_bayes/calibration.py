@@ -148,17 +148,22 @@ def climb(E, atoms, alpha1, n_steps, *, nonnegative=False):
     return atoms, jnp.sum(excess, axis=1)
 
 
+def principal_starts(E):
+    """Where to climb from in noise of many samples, whose levels follow the variance along d: (2 `N_STARTS`, P)."""
+    principal = jnp.linalg.eigh(matmul(E.T, E))[1].T[-N_STARTS:]
+    return jnp.concatenate([principal, -principal])
+
+
 @partial(jax.jit, static_argnames=("shape", "nonnegative"))
 def _null_levels(keys, alpha1, *, shape, nonnegative):
     """Largest level that one atom reaches on unit noise, one value a key."""
 
     def largest(key):
         E = jax.random.normal(key, shape, jnp.float32)
-        # With many samples the level follows the variance along d, with few the longest samples.
-        principal = jnp.linalg.eigh(matmul(E.T, E))[1].T[-N_STARTS:]
+        # With few samples the level follows the longest ones.
         longest = E[jnp.argsort(-jnp.sum(E**2, axis=1))[: 2 * N_STARTS]]
         longest /= jnp.linalg.norm(longest, axis=1, keepdims=True)
-        starts = jnp.concatenate([principal, -principal, longest])
+        starts = jnp.concatenate([principal_starts(E), longest])
         return jnp.max(climb(E, starts, alpha1, N_STEPS, nonnegative=nonnegative)[1])
 
     return jax.lax.map(largest, keys)

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from padl_bayes.calibration import calibrate_alpha, climb, estimate_noise_scale, null_excess
 from padl_bayes.datasets import pure_noise, synthetic_a
+from padl_bayes.inference import fit_map
 
 
 @pytest.mark.parametrize("nonnegative", [False, True])
@@ -56,6 +57,18 @@ def test_family_wise_rate(nonnegative):
     rate = np.mean(fresh.null_levels > found.alpha2)
     # The rate given the calibration is Beta(40, 360); the fresh draws add a binomial error of the same size.
     assert abs(rate - delta) < 4 * np.sqrt(2 * delta * (1 - delta) / n)
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (1500, 48)])
+def test_map_wakes_where_the_calibration_says(shape):
+    n = 30
+    found = calibrate_alpha(shape=shape, noise_scale=1.0, delta=0.4, n_simulations=n, random_state=5)
+    draws = [np.asarray(jax.random.normal(key, shape)) for key in jax.random.split(jax.random.key(5), n)]
+    fits = [fit_map(E, 3, alpha=found[:2], max_iter=20, gap_tol=1e-3) for E in draws]
+    woken = sum(len(fit.dictionary) > 0 for fit in fits)
+    above = int(np.sum(found.null_levels > found.alpha2))
+    # the same draws: all that are above, and those in which MAP happens to find a higher place
+    assert above <= woken <= above + 2
 
 
 def test_weights_scale_with_the_noise():

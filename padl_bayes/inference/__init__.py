@@ -17,4 +17,6 @@ from .predictive import pointwise_log_likelihood as pointwise_log_likelihood
 from .predictive import posterior_predictive as posterior_predictive
 from .results import EmFit as EmFit
 from .results import MapFit as MapFit
+from .results import SaemFit as SaemFit
+from .saem import fit_saem as fit_saem
 from .svi import fit_svi as fit_svi

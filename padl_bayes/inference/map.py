@@ -3,8 +3,10 @@
 One iteration codes the data from the last codes on (a few sweeps, `padl_bayes.sparse_coding`), minimises over
 each atom on the unit sphere from the statistics R'R and R'X, and then replaces atoms by two rules. An atom
 without codes costs nothing wherever it points: it is pointed where it would get codes, at a maximiser of the
-residual's violation of the dual constraint. Of two atoms with absolute cosine above 0.99 one gives its codes
-to the other and becomes free to be pointed elsewhere, if the objective does not rise.
+residual's violation of the dual constraint. Where no atom has codes the search is as thorough as that of
+`padl_bayes.calibration`, so that noise wakes an atom at the rate that was asked for. Of two atoms with absolute
+cosine above 0.99 one gives its codes to the other and becomes free to be pointed elsewhere, if the objective
+does not rise.
 """
 
 import time
@@ -19,7 +21,7 @@ from padl_bayes._devices import gathered, mesh_of, mesh_over, over_samples
 from padl_bayes._options import check_atoms_fit, check_callback, check_flag, check_seed
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_count, check_dictionary, check_scalar, check_training_data
-from padl_bayes.calibration import calibrate_alpha, climb
+from padl_bayes.calibration import N_STEPS, calibrate_alpha, climb, principal_starts
 from padl_bayes.inference.dictionary import update_dictionary
 from padl_bayes.inference.results import MapFit
 from padl_bayes.kernels.row_sweep import matmul, penalty
@@ -99,13 +101,19 @@ def _longest_rows(mesh, rows, count):
     return best if mesh is None else choose(best, ())
 
 
-@partial(jax.jit, static_argnames=("count", "nonnegative", "mesh"))
-def _wanted_atoms(X, codes, dictionary, alpha1, *, count, nonnegative, mesh):
-    """Directions that the residual wants most, from its longest samples, and their dual levels."""
+@partial(jax.jit, static_argnames=("count", "thorough", "nonnegative", "mesh"))
+def _wanted_atoms(X, codes, dictionary, alpha1, *, count, thorough, nonnegative, mesh):
+    """Directions that the residual wants most, from its longest samples, and their dual levels.
+
+    A ``thorough`` search is the one of the calibration.
+    """
     residual = (X - matmul(dictionary.T, codes)).T
     longest, size = _longest_rows(mesh, residual, count)
     starts = longest / jnp.where(size > 0, size, 1)[:, None]
-    return climb(residual, starts, alpha1, CLIMB_STEPS, nonnegative=nonnegative)
+    if not thorough:
+        return climb(residual, starts, alpha1, CLIMB_STEPS, nonnegative=nonnegative)
+    starts = jnp.concatenate([starts, principal_starts(residual)])
+    return climb(residual, starts, alpha1, N_STEPS, nonnegative=nonnegative)
 
 
 def _point_idle_atoms(state, problem):
@@ -116,7 +124,7 @@ def _point_idle_atoms(state, problem):
         return state, 0
     wanted, levels = _wanted_atoms(
         problem.X, state.codes, state.dictionary, problem.alpha1,
-        count=min(MOST_BIRTHS, problem.X.shape[1]), nonnegative=problem.nonnegative,
+        count=min(MOST_BIRTHS, problem.X.shape[1]), thorough=not active.any(), nonnegative=problem.nonnegative,
         mesh=mesh_of(problem.X),
     )  # fmt: skip
     wanted, levels = np.asarray(wanted), np.asarray(levels)

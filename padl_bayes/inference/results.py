@@ -75,3 +75,38 @@ class EmFit(NamedTuple):
     """Why the fit stopped."""
     wall_time: float
     """Seconds."""
+
+
+class SaemFit(NamedTuple):
+    """Hyperparameters of most marginal likelihood, and a draw of all else to start from."""
+
+    hyperparameters: dict
+    """activation_rate, noise_scale, and usage and rate or rate_l1 and rate_linf: numbers."""
+    history: dict
+    """By name of what was estimated: (n_burn_in + n_iter,) values after each iteration."""
+    steps: np.ndarray
+    """(n_burn_in + n_iter,) how far the statistics went towards those of the new draw."""
+    dictionary: np.ndarray
+    """(K_active, P) active atoms of the first chain's last draw."""
+    codes: np.ndarray
+    """(N, K_active) of the same draw."""
+    num_active: np.ndarray
+    """(num_chains,) active atoms of each chain's last draw."""
+    slab: str
+    nonnegative: bool
+    status: str
+    """Over how many iterations was averaged, and how much the averages of their halves differ."""
+    wall_time: float
+    """Seconds."""
+
+    @property
+    def noise_scale(self):
+        """Standard deviation of the noise."""
+        return self.hyperparameters["noise_scale"]
+
+    @property
+    def alpha(self):
+        """Weights ``(alpha1, alpha2)`` of PADL's objective: the slab's two rates times the noise variance."""
+        if self.slab != "l1linf":
+            raise AttributeError(f"alpha goes with slab='l1linf', found slab={self.slab!r}")
+        return tuple(self.noise_scale**2 * self.hyperparameters[name] for name in ("rate_l1", "rate_linf"))

@@ -16,11 +16,11 @@ from padl_bayes.tradeoff.compress import compress as compress
 from padl_bayes.tradeoff.frontier import Frontier as Frontier
 from padl_bayes.tradeoff.frontier import Point as Point
 from padl_bayes.tradeoff.frontier import frontier as frontier
-from padl_bayes.tradeoff.frontier import operating_point as operating_point
 from padl_bayes.tradeoff.frontier import refine as refine
 from padl_bayes.tradeoff.generalisation import GeneralisationBound as GeneralisationBound
 from padl_bayes.tradeoff.generalisation import generalisation_bound as generalisation_bound
 from padl_bayes.tradeoff.generalisation import sample_losses as sample_losses
+from padl_bayes.tradeoff.search import operating_point as operating_point
 from padl_bayes.tradeoff.storage import Stored as Stored
 from padl_bayes.tradeoff.storage import quantise as quantise
 from padl_bayes.tradeoff.storage import storage_bits as storage_bits

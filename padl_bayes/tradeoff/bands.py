@@ -7,10 +7,9 @@ import numpy as np
 from padl_bayes._validation import check_array, check_choice, check_count, check_matrix, check_scalar
 from padl_bayes.kernels.slabs import SLABS
 from padl_bayes.tradeoff.channel import SpikeSlab
-from padl_bayes.tradeoff.frontier import default_grid, surface
+from padl_bayes.tradeoff.frontier import check_precision, default_grid, surface
 from padl_bayes.tradeoff.prediction import METHODS
 from padl_bayes.tradeoff.sources import Source, check_weights, some_rows
-from padl_bayes.tradeoff.storage import PRECISION
 
 SAMPLES = 500
 
@@ -63,7 +62,7 @@ def bands(
     nonnegative=False,
     most_draws=30,
     most_samples=SAMPLES,
-    precision=PRECISION,
+    precision=None,
     random_state=0,
 ):
     """Predict the surface of `frontier` for draws from the posterior of the dictionary, its usage, rates and the noise.
@@ -86,7 +85,7 @@ def bands(
         Evenly spaced ones are taken where there are more.
     most_samples : int
         How many samples "sampled" codes.
-    precision : float
+    precision : float, optional
         See `frontier`.
     random_state : int
         Of the choice of samples.
@@ -115,10 +114,7 @@ def bands(
     if not sources:
         raise ValueError("posterior has no active atom in any draw: there is nothing to trade")
     alpha = default_grid(sources[len(sources) // 2]) if alpha is None else check_weights(alpha)
-    found = [
-        surface(source, alpha, method, check_scalar(precision, "precision", strict=True))
-        for source in sources
-    ]
+    found = [surface(source, alpha, method, check_precision(precision)) for source in sources]
     fields = Bands._fields[1:]
     return Bands(alpha, *(np.stack([getattr(one, name) for one in found]) for name in fields))
 

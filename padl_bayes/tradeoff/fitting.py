@@ -2,7 +2,8 @@
 
 from padl_bayes.inference.em import fit_em
 from padl_bayes.inference.map import fit_map
-from padl_bayes.tradeoff.frontier import check_target, operating_point
+from padl_bayes.tradeoff.frontier import check_target
+from padl_bayes.tradeoff.search import operating_point
 
 
 def fit_map_at(

@@ -9,7 +9,7 @@ from padl_bayes._validation import check_choice, check_count, check_scalar
 from padl_bayes.tradeoff.channel import excess_over
 from padl_bayes.tradeoff.prediction import METHODS, predict
 from padl_bayes.tradeoff.sources import MOST_SAMPLES, Source, check_weights, fit_of, source_of
-from padl_bayes.tradeoff.storage import COARSEST, PRECISION, description_length, storage_bits
+from padl_bayes.tradeoff.storage import COARSEST, best_precision, description_length, storage_bits
 
 TARGETS = ("rmse", "bytes", "nonzeros", "active")
 N_ALPHA1 = 10
@@ -39,6 +39,8 @@ class Point(NamedTuple):
     """Bits and those of the stored model's residual, less a constant."""
     atoms: np.ndarray
     """Numbers of the atoms in use."""
+    precision: float
+    """Step to which codes are rounded, in noise scales."""
 
 
 class Frontier(NamedTuple):
@@ -67,7 +69,10 @@ class Frontier(NamedTuple):
     source: Source
     """What the predictions were made from."""
     method: str
-    precision: float
+    precision: np.ndarray
+    """(L,) step to which codes are rounded, in noise scales."""
+    asked_precision: float | None
+    """The step that was asked for, if any."""
 
     @property
     def bits(self):
@@ -79,7 +84,7 @@ class Frontier(NamedTuple):
         return Point(
             (float(self.alpha[i, 0]), float(self.alpha[i, 1])), float(self.nonzeros[i]), int(self.active[i]),
             float(self.rmse[i]), float(self.stored_rmse[i]), float(self.bits[i]), float(self.description_length[i]),
-            np.flatnonzero(self.on[i]),
+            np.flatnonzero(self.on[i]), float(self.precision[i]),
         )  # fmt: skip
 
     def pareto(self):
@@ -140,6 +145,11 @@ def check_target(target, name="target"):
     return target[0], check_scalar(target[1], f"{name} {target[0]!r}", strict=True)
 
 
+def check_precision(precision):
+    """Return a positive step, or None as it came."""
+    return None if precision is None else check_scalar(precision, "precision", strict=True, maximum=COARSEST)
+
+
 def is_target(alpha):
     """Whether ``alpha`` names an operating point and is not a pair of weights."""
     return isinstance(alpha, str) or (
@@ -147,14 +157,14 @@ def is_target(alpha):
     )
 
 
-def _level(source, alpha1):
+def level(source, alpha1):
     """Least ``alpha2`` that keeps out every atom, alone in its channel; (...,)."""
     threshold = np.asarray(alpha1, float)[..., None]
     return source.n_samples * excess_over(source.law, threshold, source.noise_scale).mean.max(axis=-1)
 
 
-def default_grid(source):
-    """Pairs from a quarter of the noise scale to next to no code left, and from no second weight to next to no atom."""
+def range_of_alpha1(source):
+    """From a quarter of the noise scale to next to no code left."""
     low = LEAST_ALPHA1 * source.noise_scale
 
     def too_many(log_alpha1):
@@ -164,29 +174,42 @@ def default_grid(source):
     high = np.log(low) + 1
     while too_many(high) > 0:
         high += 1
-    alpha1 = np.geomspace(low, np.exp(brentq(too_many, np.log(low), high)), N_ALPHA1)
-    return _pairs(source, alpha1, np.array(FRACTIONS))
+    return low, float(np.exp(brentq(too_many, np.log(low), high)))
+
+
+def default_grid(source):
+    """Pairs over `range_of_alpha1`, and from no second weight to next to no atom."""
+    least, most = range_of_alpha1(source)
+    return _pairs(source, np.geomspace(least, most, N_ALPHA1), np.array(FRACTIONS))
 
 
 def _pairs(source, alpha1, fractions):
     return np.stack(
-        [np.repeat(alpha1, len(fractions)), np.outer(_level(source, alpha1), fractions).ravel()], axis=1
+        [np.repeat(alpha1, len(fractions)), np.outer(level(source, alpha1), fractions).ravel()], axis=1
     )
 
 
-def surface(source, alpha, method, precision):
+def surface(source, alpha, method, precision=None):
     """`Frontier` of a source at pairs of weights (L, 2)."""
     found = predict(source, alpha, method)
     stored, n, p = found.stored, source.n_samples, source.n_features
-    storage = storage_bits(
-        stored, n, p, source.noise_scale, precision=precision, nonnegative=source.nonnegative
-    )
+    step = best_precision(stored, n, p, source.noise_scale) if precision is None else precision
+    storage = storage_bits(stored, n, p, source.noise_scale, precision=step, nonnegative=source.nonnegative)
     on = stored.share > 0
     return Frontier(
         alpha, stored.share.sum(axis=1), on.sum(axis=1), np.sqrt(found.residual / p),
         np.sqrt((stored.residual + storage.distortion) / p), storage.dictionary, storage.supports, storage.values,
-        description_length(storage, stored.residual, n, p), on, source, method, precision,
+        description_length(storage, stored.residual, n, p), on, source, method,
+        np.broadcast_to(step, len(alpha)), precision,
     )  # fmt: skip
+
+
+def source_for(data, X, n_samples, *, n_atoms=128, most_samples=MOST_SAMPLES, random_state=0):
+    """`Source` of what `frontier` is given."""
+    fit = fit_of(data, check_count(n_atoms, "n_atoms"), random_state=random_state)
+    if X is None and fit is not data and fit is not getattr(data, "fit_", None):
+        X = data
+    return source_of(fit, X, n_samples, most_samples=most_samples, random_state=random_state)
 
 
 def frontier(
@@ -196,7 +219,7 @@ def frontier(
     n_samples=None,
     alpha=None,
     method="sampled",
-    precision=PRECISION,
+    precision=None,
     n_atoms=128,
     most_samples=MOST_SAMPLES,
     random_state=0,
@@ -217,8 +240,8 @@ def frontier(
         "sampled": sparse codes of a part of the samples at each pair, right for dictionaries and data of any kind.
         "interference": one-dimensional integrals under the fitted law of the codes with the interference of the other
         atoms in it, "decoupled" without. They need no samples, and are as right as that law.
-    precision : float
-        Step to which codes are rounded in noise scales; see `storage_bits`.
+    precision : float, optional
+        Step to which codes are rounded in noise scales; by default what makes the description shortest at each pair.
     n_atoms : int
         Bound of the fit to samples.
     most_samples : int
@@ -235,11 +258,10 @@ def frontier(
         Bad input, or a fit without atoms.
     """
     check_choice(method, "method", METHODS)
-    precision = check_scalar(precision, "precision", strict=True, maximum=COARSEST)
-    fit = fit_of(data, check_count(n_atoms, "n_atoms"), random_state=random_state)
-    if X is None and fit is not data and fit is not getattr(data, "fit_", None):
-        X = data
-    source = source_of(fit, X, n_samples, most_samples=most_samples, random_state=random_state)
+    precision = check_precision(precision)
+    source = source_for(
+        data, X, n_samples, n_atoms=n_atoms, most_samples=most_samples, random_state=random_state
+    )
     alpha = default_grid(source) if alpha is None else check_weights(alpha)
     return surface(source, alpha, method, precision)
 
@@ -262,21 +284,21 @@ def refine(found, target="mdl"):
     source = found.source
     for _ in range(ZOOMS):
         best = found.alpha[found._best(target)]
-        fractions = found.alpha[:, 1] / _level(source, found.alpha[:, 0])
-        low, high = _neighbours(fractions, best[1] / _level(source, best[0]))
+        fractions = found.alpha[:, 1] / level(source, found.alpha[:, 0])
+        low, high = _neighbours(fractions, best[1] / level(source, best[0]))
         zoom = np.linspace(low, high, ZOOM) if low == 0 else np.geomspace(low, high, ZOOM)
         least, most = _neighbours(found.alpha[:, 0], best[0])
         alpha1 = np.geomspace(least, most, ZOOM)
         finer = surface(
-            source, np.unique(_pairs(source, alpha1, zoom), axis=0), found.method, found.precision
+            source, np.unique(_pairs(source, alpha1, zoom), axis=0), found.method, found.asked_precision
         )
-        found = _joined(found, finer)
+        found = joined(found, finer)
     return found
 
 
-def _joined(one, other):
+def joined(one, other):
     """The points of both."""
-    kept = ("source", "method", "precision")
+    kept = ("source", "method", "asked_precision")
     fields = [name for name in Frontier._fields if name not in kept]
     return one._replace(
         **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in fields}
@@ -289,30 +311,3 @@ def _neighbours(values, here):
     tolerance = 1e-9 * (abs(here) + 1)
     below, above = values[values < here - tolerance], values[values > here + tolerance]
     return (below[-1] if len(below) else here), (above[0] if len(above) else here)
-
-
-def operating_point(data, target="mdl", **options):
-    """The best point for a target: of `frontier` and, around its best point, of `refine`.
-
-    Parameters
-    ----------
-    data : array_like, EmFit or PADL
-    target : "mdl" or tuple
-        See `Frontier.choose`.
-    **options
-        Of `frontier`.
-
-    Returns
-    -------
-    Point
-
-    Examples
-    --------
-    >>> import padl_bayes as pb
-    >>> data = pb.datasets.synthetic_a(n_samples=300, n_features=16, n_atoms=6, seed=0)
-    >>> fit = pb.inference.fit_em(data.X, 12)
-    >>> pb.tradeoff.operating_point(fit, ("nonzeros", 1.0), X=data.X).nonzeros <= 1
-    True
-    """
-    target = check_target(target)
-    return refine(frontier(data, **options), target).choose(target)

@@ -15,8 +15,9 @@ and would only cost accuracy in the values. The code that is priced is the one t
   one of ``step`` in a code.
 
 Rounding adds ``step^2 / 12`` for every nonzero code and, summed over samples and entries, for every entry of an atom.
-A bit saved by a wider step pays for the error until ``step^2 / 12`` is the noise variance: there the description is
-shortest.
+A bit saved by a wider step pays for the error until ``step^2 / 12`` is the variance of what is left of the data,
+rounding included: there the description is shortest. Where nothing but noise is left that is the root of 12 noise
+scales; see `best_precision`.
 """
 
 import math
@@ -29,6 +30,7 @@ from padl_bayes._validation import check_array, check_scalar
 
 PRECISION = math.sqrt(12)
 COARSEST = 1e6
+MOST_VALUES = 0.9
 CHUNK = 512
 RIDGE = 1e-10
 RESOLUTION = 2.0**-24
@@ -129,6 +131,32 @@ def _least_squares(X, codes, dictionary):
     return refitted
 
 
+def best_precision(statistics, n_samples, n_features, noise_scale):
+    """Step, in noise scales, that makes the description shortest.
+
+    With m values for NP entries of data, rounding to a step s leaves ``v = R + m/NP s^2 / 12``, R the mean square of
+    the residual, and the length is ``1/2 NP log2 v - m log2 s`` and a constant. It is least at ``s^2 / 12 = v``, that
+    is ``s^2 = 12 R / (1 - m/NP)``.
+
+    Parameters
+    ----------
+    statistics : CodeStatistics
+    n_samples, n_features : int
+    noise_scale : float
+
+    Returns
+    -------
+    ndarray
+        At least the root of 12, as a residual below the noise is fitted noise; m/NP is taken for at most 0.9, as beyond
+        the data are stored, not a model of them.
+    """
+    on = np.sum(statistics.share > 0, axis=-1)
+    values = np.sum(statistics.share, axis=-1) / n_features + on / n_samples
+    variance = np.asarray(statistics.residual) / n_features
+    best = PRECISION * np.sqrt(variance / (1 - np.minimum(values, MOST_VALUES))) / noise_scale
+    return np.maximum(best, PRECISION)
+
+
 def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PRECISION, nonnegative=False):
     """Predicted bits of the code that the module describes.
 
@@ -137,9 +165,9 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
     statistics : CodeStatistics
     n_samples, n_features : int
     noise_scale : float
-    precision : float
-        Step of the codes in noise scales. The root of 12 makes the description shortest; 1 adds only a twelfth of the
-        noise variance a nonzero code.
+    precision : float or ndarray
+        Step of the codes in noise scales, one for all or one for each pair of weights. The root of 12 makes the
+        description shortest where the residual is noise; 1 adds only a twelfth of the noise variance a nonzero code.
     nonnegative : bool
         One-sided codes have no sign.
 
@@ -147,7 +175,10 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
     -------
     Storage
     """
-    step = check_scalar(precision, "precision", strict=True, maximum=COARSEST) * noise_scale
+    if np.ndim(precision) == 0:
+        precision = check_scalar(precision, "precision", strict=True, maximum=COARSEST)
+    width = precision * noise_scale
+    step = np.expand_dims(width, -1)
     share, size, square = statistics[:3]
     on = share > 0
     norm = np.sqrt(n_samples * np.where(on, square, 1))
@@ -161,7 +192,7 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
         np.sum(np.where(on, n_features * entry + numbers, 0), axis=-1),
         n_samples * flags.sum(axis=-1),
         n_samples * np.sum(share * value, axis=-1),
-        step**2 / 12 * np.sum(share + np.where(on, n_features / n_samples, 0), axis=-1),
+        width**2 / 12 * np.sum(share + np.where(on, n_features / n_samples, 0), axis=-1),
     )
 
 

@@ -92,7 +92,13 @@ def by_hand(seed=0, n=40):
     )  # fmt: skip
     on = np.arange(8) < columns["active"][:, None]
     return Frontier(
-        alpha=rng.uniform(0, 1, (n, 2)), on=on, source=None, method="sampled", precision=1.0, **columns
+        alpha=rng.uniform(0, 1, (n, 2)),
+        on=on,
+        source=None,
+        method="sampled",
+        precision=np.ones(n),
+        asked_precision=1.0,
+        **columns,
     )
 
 
@@ -129,6 +135,19 @@ def test_a_target_is_met_at_the_least_cost(target, measure, cost):
     assert len(point.atoms) == point.active
     with pytest.raises(ValueError, match=r"out of reach: the least is"):
         found.choose((target[0], 1e-9))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_search_for_the_shortest_description_is_as_good_as_a_fine_grid(data, fit, method, figure):
+    options = {"X": data.X, "most_samples": 600, "method": method}
+    point = pb.tradeoff.operating_point(fit, "mdl", **options)
+    grid = pb.tradeoff.refine(pb.tradeoff.frontier(fit, **options)).choose("mdl")
+    nothing = 0.5 * data.X.size * np.log2(2 * np.pi * np.e * np.mean(data.X**2))
+    saved = nothing - grid.description_length
+    assert figure("search", (point.description_length - grid.description_length) / saved) < 0.005
+    assert point.active == 10
+    named = pb.tradeoff.frontier(fit, alpha=[point.alpha], precision=point.precision, **options).point(0)
+    assert named.bits == pytest.approx(point.bits, rel=1e-3)
 
 
 def test_refining_never_loses(data, fit):

@@ -7,6 +7,8 @@ import pytest
 from scipy.stats import norm
 
 from padl_bayes.tradeoff.storage import (
+    CodeStatistics,
+    best_precision,
     description_length,
     geometric_bits,
     quantise,
@@ -90,6 +92,30 @@ def test_a_wider_step_pays_until_its_error_is_the_noise():
     best = steps[np.argmin([length(step) for step in steps])]
     # log2 of the residual is concave: where many codes share few features the best step is a little wider
     assert best == pytest.approx(12**0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("residual", [1.0, 3.0])
+def test_the_best_step_is_the_one_of_a_search(residual):
+    codes, D, X = some_model(n=20000)
+    coarse = codes @ D + residual * np.random.default_rng(1).normal(size=X.shape)
+    found = statistics_of(coarse, 40 * codes, D)._replace(residual=12 * residual**2)
+
+    def length(step):
+        storage = storage_bits(found, 20000, 12, 0.1, precision=step)
+        return description_length(storage, found.residual, 20000, 12)
+
+    steps = 10 * residual * np.geomspace(1.5, 8, 200)
+    wanted = steps[np.argmin([length(step) for step in steps])]
+    best = best_precision(found, 20000, 12, 0.1)
+    # the formula takes a value for worth log2 of a step; near one step a value it is worth a little less
+    assert best == pytest.approx(wanted, rel=0.05)
+    assert length(best) == pytest.approx(length(wanted), rel=1e-3)
+    both = CodeStatistics(*(np.stack([part, part]) for part in found))
+    pair = storage_bits(both, 20000, 12, 0.1, precision=np.array([best, 2 * best]))
+    for i, step in enumerate((best, 2 * best)):
+        one = storage_bits(found, 20000, 12, 0.1, precision=step)
+        np.testing.assert_allclose([part[i] for part in pair], one)
+    assert best_precision(found._replace(residual=0.0), 20000, 12, 0.1) == 12**0.5
 
 
 def test_description_length_written_out():
