@@ -97,6 +97,8 @@ def map_estimator(dtype=np.float64):
 def test_an_estimator_goes_on_with_the_same_numbers(make, tmp_path, monkeypatch):
     fitted = make()
     X = objects.numbers(30, objects.P)
+    if hasattr(fitted, "feature_names_in_"):
+        X = pd.DataFrame(X, columns=fitted.feature_names_in_)
     found = saved(fitted, tmp_path)
     assert found.get_params() == fitted.get_params()
     assert set(vars(found)) == set(vars(fitted))

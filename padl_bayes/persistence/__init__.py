@@ -25,7 +25,7 @@ def save(obj, path, *, codec=None, overwrite=False):
     Parameters
     ----------
     obj : object
-        A `PADL`; what `fit_em`, `fit_map`, `fit_svi`, `sample_nuts`, `sample_gibbs`, `sparse_code`,
+        A `PADL`; what `fit_em`, `fit_map`, `fit_svi`, `fit_saem`, `sample_nuts`, `sample_gibbs`, `sparse_code`,
         `tradeoff.frontier` or `calibrate_alpha` returns; a posterior of ArviZ; or what `tradeoff.compress` or
         `tradeoff.quantise` returns, which is written by the codec in any case.
     path : str or os.PathLike

@@ -6,7 +6,7 @@ from padl_bayes.estimator import PADL
 from padl_bayes.inference.gibbs import GibbsDraws
 from padl_bayes.inference.gibbs.transition import GibbsState
 from padl_bayes.inference.nuts import NutsDraws
-from padl_bayes.inference.results import EmFit, MapFit
+from padl_bayes.inference.results import EmFit, MapFit, SaemFit
 from padl_bayes.inference.svi import SviFit
 from padl_bayes.sparse_coding import SparseCode
 from padl_bayes.tradeoff.channel import SpikeSlab
@@ -23,6 +23,7 @@ RECORDS: dict[str, type] = {
     "MapFit": MapFit,
     "NutsDraws": NutsDraws,
     "Point": Point,
+    "SaemFit": SaemFit,
     "Source": Source,
     "SparseCode": SparseCode,
     "SpikeSlab": SpikeSlab,

@@ -14,7 +14,7 @@ from padl_bayes.arviz_io import to_arviz
 from padl_bayes.inference.gibbs import GibbsDraws
 from padl_bayes.inference.gibbs.transition import GibbsState
 from padl_bayes.inference.nuts import NutsDraws
-from padl_bayes.inference.results import EmFit, MapFit
+from padl_bayes.inference.results import EmFit, MapFit, SaemFit
 from padl_bayes.inference.svi import SviFit
 from padl_bayes.tradeoff import Calibration, Frontier, Point
 from padl_bayes.tradeoff.channel import SpikeSlab
@@ -104,7 +104,9 @@ def gibbs():
 def frontier():
     source = Source(atoms(), SpikeSlab(np.array([0.5, 0.25]), np.array([1.0, 2.0])), 0.125, N, numbers(N, P))
     columns = [np.abs(numbers(3)) for _ in range(8)]
-    return Frontier(numbers(3, 2), *columns, np.ones((3, K), bool), source, "sampled", 1.0)
+    return Frontier(
+        numbers(3, 2), *columns, np.ones((3, K), bool), source, "sampled", np.array([1.0, 3.5, 8.0]), None
+    )
 
 
 def records():
@@ -113,14 +115,18 @@ def records():
     svi = SviFit(
         draws(), {"lp": numbers(1, 3)}, numbers(5), False, "stopped", np.nan, np.float64(1.5), 0, settings
     )
+    saem = SaemFit(
+        {"noise_scale": 0.125, "usage": 0.25}, {"noise_scale": np.abs(numbers(4))}, np.array([1, 1, 0.5, 0.25]),
+        atoms(), codes(), np.array([2, 3]), "bernoulli_laplace", False, "averaged over 2", 0.5,
+    )  # fmt: skip
     found = [
         estimator(), em(), map_fit(), svi, gibbs(), frontier(),
         NutsDraws(draws(), {"diverging": np.array([[False, True]])}, 1.0, 2**70, {"target_accept": 0.8}),
         pb.SparseCode(codes(), 1.5, 0.0, 7, "converged"),
-        Point((0.5, 0.25), 1.5, 2, 0.125, 0.25, 800.0, -3.5, np.arange(K)),
+        Point((0.5, 0.25), 1.5, 2, 0.125, 0.25, 800.0, -3.5, np.arange(K), 3.5),
         Calibration(0.5, 2.0, 1.0, numbers(3)),
     ]  # fmt: skip
-    found += [found[4].alignment, found[4].state, found[5].source, found[5].source.law]
+    found += [found[4].alignment, found[4].state, found[5].source, found[5].source.law, saem]
     return {type(one).__name__: one for one in found}
 
 
