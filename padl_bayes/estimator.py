@@ -218,6 +218,9 @@ class PADL(Conventions):
         """New samples (N, P) in the precision of the fit."""
         self._check_fitted()
         self._check_features(X)
+        return self._as_samples(X, mask)
+
+    def _as_samples(self, X, mask):
         mask = check_mask(mask, X, all_features=False)
         X = check_matrix(X, n_features=self.n_features_in_, mask=mask)
         if X.dtype == self.components_.dtype:
@@ -248,8 +251,11 @@ class PADL(Conventions):
         return self._as_output(codes, X)
 
     def _transform(self, X, rule="sparse", mask=None):
-        X, mask = self._check_samples(X, mask)
         check_choice(rule, "rule", ("sparse", "mean"))
+        return self._code(*self._check_samples(X, mask), rule)
+
+    def _code(self, X, mask, rule="sparse"):
+        """Codes of checked samples."""
         if hasattr(self.fit_, "elbo"):
             coded = code_em(X, self.fit_, mask=mask, devices=self.devices)
             if rule == "mean":
@@ -348,12 +354,12 @@ class PADL(Conventions):
         check_choice(start, "start", posterior.STARTS)
         if X is None and self.batch_size is not None:
             raise ValueError("X must be given: a fit in batches does not hold its samples")
-        mask = self._mask if X is None else None
-        X, mask = self._check_samples(self._X if X is None else X, mask)
+        # Of the samples of the fit nothing but the numbers may be left, as in a file.
+        X, mask = self._as_samples(self._X, self._mask) if X is None else self._check_samples(X)
         request = posterior.Request(
             X=X,
             mask=mask,
-            fit=posterior.Start(self.components_, self._transform(X, mask=mask), self.noise_scale_),
+            fit=posterior.Start(self.components_, self._code(X, mask), self.noise_scale_),
             scattered=start == "scattered",
             n_atoms=self.n_atoms,
             slab="l1linf" if self.method == "map" else self.slab,
