@@ -53,6 +53,16 @@ def test_frontier_shows_its_points_the_chosen_one_and_their_bands():
         assert heights.max() == pytest.approx(np.quantile(bands.stored_rmse[:, i], 0.9))
 
 
+def test_chosen_points_keep_their_names():
+    found = by_hand()
+    points = {"shortest": found.choose("mdl"), "sparse": found.choose(("nonzeros", found.nonzeros.min()))}
+    assert points["shortest"].bits != points["sparse"].bits
+    lines = labelled(plots.frontier(found, point=points))
+    for name, point in points.items():
+        np.testing.assert_allclose(lines[name].get_xydata(), [[point.bits / KILOBYTE, point.stored_rmse]])
+    assert len({lines[name].get_color() for name in (*points, "frontier")}) == 3
+
+
 def test_bits_are_stacked():
     found = by_hand()
     best = found.pareto()
@@ -79,6 +89,7 @@ def test_a_learning_curve_is_the_mean_of_the_repetitions():
     [
         (lambda f: plots.frontier(3), TypeError, "found must be a Frontier"),
         (lambda f: plots.frontier(f, point=3), TypeError, "point must be a Point"),
+        (lambda f: plots.frontier(f, point={"a": 3}), TypeError, "point must be a Point"),
         (
             lambda f: plots.frontier(f, bands=some_bands(f)._replace(alpha=f.alpha + 1)),
             ValueError,

@@ -1,5 +1,7 @@
 """Sparsity, storage and accuracy over PADL's two weights."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from padl_bayes._validation import check_array
@@ -29,14 +31,14 @@ def _check(found, kind, name):
 
 
 def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
-    """Draw RMSE as stored over kilobytes: all points, those that none beats, and one that was chosen.
+    """Draw RMSE as stored over kilobytes: all points, those that none beats, and some that were chosen.
 
     Parameters
     ----------
     found : Frontier
         From `padl_bayes.tradeoff.frontier`.
-    point : Point, optional
-        From `Frontier.choose`.
+    point : Point or mapping of str to Point, optional
+        From `Frontier.choose`; with names for the legend if there are many.
     bands : Bands, optional
         From `padl_bayes.tradeoff.bands`, at the same pairs of weights: intervals of the points that none beats.
     level : float
@@ -66,10 +68,13 @@ def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
         ax.fill_between(
             found.bits[best] / KILOBYTE, lower, upper, color=BLUE, alpha=0.2, linewidth=0, label=label
         )
-    if point is not None:
-        _check(point, Point, "point")
-        label = f"chosen: {point.active} atoms, {point.nonzeros:.3g} nonzeros"
-        ax.plot(point.bits / KILOBYTE, point.stored_rmse, "*", color=ORANGE, markersize=13, label=label)
+    named = point if isinstance(point, Mapping) else {} if point is None else {"chosen": point}
+    for i, (name, one) in enumerate(named.items()):
+        _check(one, Point, "point")
+        label = f"{name}: {one.active} atoms, {one.nonzeros:.3g} nonzeros"
+        marker, colour = "*PXDv"[i % 5], CYCLE[1:][i % 5]
+        ax.plot(one.bits / KILOBYTE, one.stored_rmse, marker, color=colour, markersize=13 if i % 5 == 0 else 8,
+                label=label)  # fmt: skip
     ax.set_xscale("log")
     legend(ax)
     return dress(ax, xlabel="kilobytes", ylabel="RMSE as stored", title=title, grid="both")
