@@ -85,6 +85,21 @@ def test_a_learning_curve_is_the_mean_of_the_repetitions():
 
 
 @pytest.mark.parametrize(
+    ("values", "shown"),
+    [((0.3, 6.0), {"0.5", "1", "2", "5"}), ((1e-4, 10.0), {"0.001", "0.01", "0.1", "1"})],
+)
+def test_logarithmic_axes_have_few_plain_labels(values, shown):
+    ax = plots.predicted_refitted({"a": values}, {"a": values})
+    ax.figure.draw_without_rendering()
+    for axis in (ax.xaxis, ax.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        labels = [tick.label1.get_text() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        assert shown <= set(labels)
+        assert len(labels) <= 7
+        assert not any(tick.label1.get_text() for tick in axis.get_minor_ticks())
+
+
+@pytest.mark.parametrize(
     ("call", "error", "match"),
     [
         (lambda f: plots.frontier(3), TypeError, "found must be a Frontier"),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from padl_bayes._validation import check_array
 from padl_bayes.plots._style import (
@@ -23,11 +24,21 @@ from padl_bayes.tradeoff.frontier import Frontier, Point
 
 SIZE = (5.2, 3.6)
 KILOBYTE = 8 * 1024
+WIDE = 300.0
 
 
 def _check(found, kind, name):
     if not isinstance(found, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, found {type(found).__name__}")
+
+
+def _plain_logarithmic(*axes):
+    """Give logarithmic axes labels in plain digits, at 1, 2, 5, 10, ... where there are few decades."""
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
@@ -76,6 +87,7 @@ def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
         ax.plot(one.bits / KILOBYTE, one.stored_rmse, marker, color=colour, markersize=13 if i % 5 == 0 else 8,
                 label=label)  # fmt: skip
     ax.set_xscale("log")
+    _plain_logarithmic(ax.xaxis)
     legend(ax)
     return dress(ax, xlabel="kilobytes", ylabel="RMSE as stored", title=title, grid="both")
 
@@ -118,6 +130,7 @@ def predicted_refitted(
     ax.fill_between(span, span * (1 - within), span * (1 + within), color=MUTED, alpha=0.15, linewidth=0,
                     label=f"within {percent(within)}")  # fmt: skip
     ax.set(xscale="log", yscale="log")
+    _plain_logarithmic(ax.xaxis, ax.yaxis)
     legend(ax)
     return dress(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both")
 
@@ -174,5 +187,6 @@ def learning_curve(x, gap, bound, *, xlabel="training samples", title=None, ax=N
     if gap.shape[1] > 1:
         ax.plot(np.repeat(x, gap.shape[1]), gap.ravel(), ".", color=INK, markersize=2.5, alpha=0.5)
     ax.set(xscale="log", yscale="log")
+    _plain_logarithmic(ax.xaxis, ax.yaxis)
     legend(ax)
     return dress(ax, xlabel=xlabel, ylabel="held-out less training loss", title=title, grid="both")
