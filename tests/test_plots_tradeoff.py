@@ -46,11 +46,13 @@ def test_frontier_shows_its_points_the_chosen_one_and_their_bands():
         line.get_xydata(), np.stack([found.bits[best] / KILOBYTE, found.stored_rmse[best]], axis=1)
     )
     np.testing.assert_allclose(star.get_xydata(), [[point.bits / KILOBYTE, point.stored_rmse]])
-    corners = ax.collections[1].get_paths()[0].vertices
-    for k, i in enumerate(best):
-        heights = corners[np.isclose(corners[:, 0], line.get_xdata()[k]), 1]
-        assert heights.min() == pytest.approx(np.quantile(bands.stored_rmse[:, i], 0.1))
-        assert heights.max() == pytest.approx(np.quantile(bands.stored_rmse[:, i], 0.9))
+    across, upright = (np.array(bars.get_segments()) for bars in ax.containers[0].lines[2])
+    sizes, errors = (np.quantile(draws[:, best], [0.1, 0.5, 0.9], axis=0)
+                     for draws in (bands.bits / KILOBYTE, bands.stored_rmse))  # fmt: skip
+    np.testing.assert_allclose(across[:, :, 0], sizes[[0, 2]].T)
+    np.testing.assert_allclose(across[:, :, 1], np.stack([errors[1]] * 2, axis=1))
+    np.testing.assert_allclose(upright[:, :, 1], errors[[0, 2]].T)
+    np.testing.assert_allclose(upright[:, :, 0], np.stack([sizes[1]] * 2, axis=1))
 
 
 def test_chosen_points_keep_their_names():

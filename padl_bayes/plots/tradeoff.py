@@ -51,7 +51,8 @@ def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
     point : Point or mapping of str to Point, optional
         From `Frontier.choose`; with names for the legend if there are many.
     bands : Bands, optional
-        From `padl_bayes.tradeoff.bands`, at the same pairs of weights: intervals of the points that none beats.
+        From `padl_bayes.tradeoff.bands`, at the same pairs of weights: crosses are the intervals of kilobytes and RMSE
+        at those of the points that none beats.
     level : float
         Probability of the intervals.
     title : str, optional
@@ -74,11 +75,7 @@ def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
         _check(bands, Bands, "bands")
         if not np.array_equal(bands.alpha, found.alpha):
             raise ValueError("bands must be at the pairs of weights of found; pass alpha=found.alpha to both")
-        lower, _, upper = bands.interval("stored_rmse", level)[:, best]
-        label = f"{percent(level)} of the posterior"
-        ax.fill_between(
-            found.bits[best] / KILOBYTE, lower, upper, color=BLUE, alpha=0.2, linewidth=0, label=label
-        )
+        _crosses(ax, bands, best, level)
     named = point if isinstance(point, Mapping) else {} if point is None else {"chosen": point}
     for i, (name, one) in enumerate(named.items()):
         _check(one, Point, "point")
@@ -90,6 +87,18 @@ def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
     _plain_logarithmic(ax.xaxis)
     legend(ax)
     return dress(ax, xlabel="kilobytes", ylabel="RMSE as stored", title=title, grid="both")
+
+
+def _crosses(ax, bands, which, level):
+    """Draw intervals of bits and of RMSE: at the same weights draws differ in both."""
+    sizes, errors = (
+        bands.interval("bits", level)[:, which] / KILOBYTE,
+        bands.interval("stored_rmse", level)[:, which],
+    )
+    ax.errorbar(
+        sizes[1], errors[1], xerr=np.abs(sizes[[0, 2]] - sizes[1]), yerr=np.abs(errors[[0, 2]] - errors[1]),
+        fmt="none", ecolor=GREEN, elinewidth=1.6, alpha=0.8, label=f"{percent(level)} of the posterior",
+    )  # fmt: skip
 
 
 def predicted_refitted(
