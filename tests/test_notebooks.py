@@ -28,6 +28,7 @@ def test_there_are_notebooks():
         "posterior_analysis",
         "map_vs_bayes",
         "activation_probabilities",
+        "tradeoff",
     }
     assert {path.stem for path in FOLDER.glob("*.ipynb")} == {path.stem for path in SOURCES}
 

@@ -46,11 +46,23 @@ def test_frontier_shows_its_points_the_chosen_one_and_their_bands():
         line.get_xydata(), np.stack([found.bits[best] / KILOBYTE, found.stored_rmse[best]], axis=1)
     )
     np.testing.assert_allclose(star.get_xydata(), [[point.bits / KILOBYTE, point.stored_rmse]])
-    corners = ax.collections[1].get_paths()[0].vertices
-    for k, i in enumerate(best):
-        heights = corners[np.isclose(corners[:, 0], line.get_xdata()[k]), 1]
-        assert heights.min() == pytest.approx(np.quantile(bands.stored_rmse[:, i], 0.1))
-        assert heights.max() == pytest.approx(np.quantile(bands.stored_rmse[:, i], 0.9))
+    across, upright = (np.array(bars.get_segments()) for bars in ax.containers[0].lines[2])
+    sizes, errors = (np.quantile(draws[:, best], [0.1, 0.5, 0.9], axis=0)
+                     for draws in (bands.bits / KILOBYTE, bands.stored_rmse))  # fmt: skip
+    np.testing.assert_allclose(across[:, :, 0], sizes[[0, 2]].T)
+    np.testing.assert_allclose(across[:, :, 1], np.stack([errors[1]] * 2, axis=1))
+    np.testing.assert_allclose(upright[:, :, 1], errors[[0, 2]].T)
+    np.testing.assert_allclose(upright[:, :, 0], np.stack([sizes[1]] * 2, axis=1))
+
+
+def test_chosen_points_keep_their_names():
+    found = by_hand()
+    points = {"shortest": found.choose("mdl"), "sparse": found.choose(("nonzeros", found.nonzeros.min()))}
+    assert points["shortest"].bits != points["sparse"].bits
+    lines = labelled(plots.frontier(found, point=points))
+    for name, point in points.items():
+        np.testing.assert_allclose(lines[name].get_xydata(), [[point.bits / KILOBYTE, point.stored_rmse]])
+    assert len({lines[name].get_color() for name in (*points, "frontier")}) == 3
 
 
 def test_bits_are_stacked():
@@ -75,10 +87,26 @@ def test_a_learning_curve_is_the_mean_of_the_repetitions():
 
 
 @pytest.mark.parametrize(
+    ("values", "shown"),
+    [((0.3, 6.0), {"0.5", "1", "2", "5"}), ((1e-4, 10.0), {"0.001", "0.01", "0.1", "1"})],
+)
+def test_logarithmic_axes_have_few_plain_labels(values, shown):
+    ax = plots.predicted_refitted({"a": values}, {"a": values})
+    ax.figure.draw_without_rendering()
+    for axis in (ax.xaxis, ax.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        labels = [tick.label1.get_text() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        assert shown <= set(labels)
+        assert len(labels) <= 7
+        assert not any(tick.label1.get_text() for tick in axis.get_minor_ticks())
+
+
+@pytest.mark.parametrize(
     ("call", "error", "match"),
     [
         (lambda f: plots.frontier(3), TypeError, "found must be a Frontier"),
         (lambda f: plots.frontier(f, point=3), TypeError, "point must be a Point"),
+        (lambda f: plots.frontier(f, point={"a": 3}), TypeError, "point must be a Point"),
         (
             lambda f: plots.frontier(f, bands=some_bands(f)._replace(alpha=f.alpha + 1)),
             ValueError,

@@ -1,6 +1,9 @@
 """Sparsity, storage and accuracy over PADL's two weights."""
 
+from collections.abc import Mapping
+
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from padl_bayes._validation import check_array
 from padl_bayes.plots._style import (
@@ -21,6 +24,7 @@ from padl_bayes.tradeoff.frontier import Frontier, Point
 
 SIZE = (5.2, 3.6)
 KILOBYTE = 8 * 1024
+WIDE = 300.0
 
 
 def _check(found, kind, name):
@@ -28,17 +32,27 @@ def _check(found, kind, name):
         raise TypeError(f"{name} must be a {kind.__name__}, found {type(found).__name__}")
 
 
+def _plain_logarithmic(*axes):
+    """Give logarithmic axes labels in plain digits, at 1, 2, 5, 10, ... where there are few decades."""
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
 def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
-    """Draw RMSE as stored over kilobytes: all points, those that none beats, and one that was chosen.
+    """Draw RMSE as stored over kilobytes: all points, those that none beats, and some that were chosen.
 
     Parameters
     ----------
     found : Frontier
         From `padl_bayes.tradeoff.frontier`.
-    point : Point, optional
-        From `Frontier.choose`.
+    point : Point or mapping of str to Point, optional
+        From `Frontier.choose`; with names for the legend if there are many.
     bands : Bands, optional
-        From `padl_bayes.tradeoff.bands`, at the same pairs of weights: intervals of the points that none beats.
+        From `padl_bayes.tradeoff.bands`, at the same pairs of weights: crosses are the intervals of kilobytes and RMSE
+        at those of the points that none beats.
     level : float
         Probability of the intervals.
     title : str, optional
@@ -61,18 +75,30 @@ def frontier(found, *, point=None, bands=None, level=0.9, title=None, ax=None):
         _check(bands, Bands, "bands")
         if not np.array_equal(bands.alpha, found.alpha):
             raise ValueError("bands must be at the pairs of weights of found; pass alpha=found.alpha to both")
-        lower, _, upper = bands.interval("stored_rmse", level)[:, best]
-        label = f"{percent(level)} of the posterior"
-        ax.fill_between(
-            found.bits[best] / KILOBYTE, lower, upper, color=BLUE, alpha=0.2, linewidth=0, label=label
-        )
-    if point is not None:
-        _check(point, Point, "point")
-        label = f"chosen: {point.active} atoms, {point.nonzeros:.3g} nonzeros"
-        ax.plot(point.bits / KILOBYTE, point.stored_rmse, "*", color=ORANGE, markersize=13, label=label)
+        _crosses(ax, bands, best, level)
+    named = point if isinstance(point, Mapping) else {} if point is None else {"chosen": point}
+    for i, (name, one) in enumerate(named.items()):
+        _check(one, Point, "point")
+        label = f"{name}: {one.active} atoms, {one.nonzeros:.3g} nonzeros"
+        marker, colour = "*PXDv"[i % 5], CYCLE[1:][i % 5]
+        ax.plot(one.bits / KILOBYTE, one.stored_rmse, marker, color=colour, markersize=13 if i % 5 == 0 else 8,
+                label=label)  # fmt: skip
     ax.set_xscale("log")
+    _plain_logarithmic(ax.xaxis)
     legend(ax)
     return dress(ax, xlabel="kilobytes", ylabel="RMSE as stored", title=title, grid="both")
+
+
+def _crosses(ax, bands, which, level):
+    """Draw intervals of bits and of RMSE: at the same weights draws differ in both."""
+    sizes, errors = (
+        bands.interval("bits", level)[:, which] / KILOBYTE,
+        bands.interval("stored_rmse", level)[:, which],
+    )
+    ax.errorbar(
+        sizes[1], errors[1], xerr=np.abs(sizes[[0, 2]] - sizes[1]), yerr=np.abs(errors[[0, 2]] - errors[1]),
+        fmt="none", ecolor=GREEN, elinewidth=1.6, alpha=0.8, label=f"{percent(level)} of the posterior",
+    )  # fmt: skip
 
 
 def predicted_refitted(
@@ -113,6 +139,7 @@ def predicted_refitted(
     ax.fill_between(span, span * (1 - within), span * (1 + within), color=MUTED, alpha=0.15, linewidth=0,
                     label=f"within {percent(within)}")  # fmt: skip
     ax.set(xscale="log", yscale="log")
+    _plain_logarithmic(ax.xaxis, ax.yaxis)
     legend(ax)
     return dress(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both")
 
@@ -169,5 +196,6 @@ def learning_curve(x, gap, bound, *, xlabel="training samples", title=None, ax=N
     if gap.shape[1] > 1:
         ax.plot(np.repeat(x, gap.shape[1]), gap.ravel(), ".", color=INK, markersize=2.5, alpha=0.5)
     ax.set(xscale="log", yscale="log")
+    _plain_logarithmic(ax.xaxis, ax.yaxis)
     legend(ax)
     return dress(ax, xlabel=xlabel, ylabel="held-out less training loss", title=title, grid="both")
