@@ -7,7 +7,6 @@ from padl_bayes.cli._common import (
     finish_report,
     image_shape_option,
     out_option,
-    overwrite_option,
     path_argument,
     reading_options,
     refusals,
@@ -30,7 +29,7 @@ def _count(name, default, text):
 )
 @path_argument("source")
 @out_option
-@overwrite_option
+@click.option("--overwrite", is_flag=True, help="Replace a folder that holds a report, and a checkpoint.")
 @reading_options
 @fitting_options
 @click.option("--method", type=click.Choice(["gibbs", "nuts", "svi"]), default="gibbs", show_default=True)
