@@ -318,6 +318,7 @@ class PADL(Conventions):
         start="scattered",
         log_likelihood=False,
         random_state=None,
+        checkpoint=None,
     ):
         """Draw from the posterior of the model that was fitted.
 
@@ -342,6 +343,9 @@ class PADL(Conventions):
             draws, evenly thinned (`inference.pointwise_log_likelihood`).
         random_state : int, optional
             The estimator's by default.
+        checkpoint : str or os.PathLike, optional
+            "gibbs" only: folder to save to on the way. The same call after it was stopped or killed goes on from what
+            was saved, and gives the draws of one that was not stopped.
 
         Returns
         -------
@@ -354,6 +358,8 @@ class PADL(Conventions):
         check_choice(start, "start", posterior.STARTS)
         if X is None and self.batch_size is not None:
             raise ValueError("X must be given: a fit in batches does not hold its samples")
+        if checkpoint is not None and method != "gibbs":
+            raise ValueError(f"checkpoint goes with method='gibbs', found method={method!r}")
         # Of the samples of the fit nothing but the numbers may be left, as in a file.
         X, mask = self._as_samples(self._X, self._mask) if X is None else self._check_samples(X)
         request = posterior.Request(
@@ -372,5 +378,6 @@ class PADL(Conventions):
             log_likelihood=check_flag(log_likelihood, "log_likelihood"),
             random_state=check_seed(self.random_state if random_state is None else random_state),
             progress=self.progress,
+            checkpoint=checkpoint,
         )
         return posterior.sample(method, request)

@@ -31,6 +31,7 @@ class Request(NamedTuple):
 
     ``fit`` orders the labels, and is where engines start unless Gibbs is to start ``scattered``; ``n_atoms`` bounds the
     number of atoms that Gibbs switches on, and ``devices`` are those that it spreads samples over.
+    It saves to the folder ``checkpoint`` if there is one.
     """
 
     X: np.ndarray
@@ -48,6 +49,7 @@ class Request(NamedTuple):
     log_likelihood: bool
     random_state: int
     progress: bool
+    checkpoint: Any
 
 
 def sample(method, request):
@@ -117,6 +119,7 @@ def _gibbs(request):
         random_state=request.random_state,
         progress=request.progress,
         reference=request.fit.dictionary,
+        checkpoint=request.checkpoint,
     )
     warn_of_chains(draws, request.n_atoms)
     return _collect(request, draws, align=draws.alignment, codes_moments=draws.codes_moments)

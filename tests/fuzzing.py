@@ -170,7 +170,10 @@ def targets():
         codes = estimator.transform(GOOD)
         found[f"inverse_transform {name}"] = Target(estimator.inverse_transform, dict(codes=codes))
     found["sample_posterior"] = Target(
-        em.sample_posterior, dict(num_warmup=2, num_samples=2, num_chains=1), (), dict(num_samples=10**15)
+        em.sample_posterior,
+        dict(num_warmup=2, num_samples=2, num_chains=1),
+        ("checkpoint",),
+        dict(num_samples=10**15),
     )
     return found
 

@@ -1,11 +1,13 @@
 """The command line: files in, a folder out, one line and exit code 2 for what cannot be done."""
 
+import csv
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import padl_bayes
-from padl_bayes import PADL, datasets, demo
+from padl_bayes import PADL, datasets, demo, tradeoff
 from padl_bayes.arviz_io import from_netcdf, to_arviz, to_netcdf
 from padl_bayes.cli import main
 from padl_bayes.exceptions import AtomBoundWarning, warn
@@ -63,6 +65,8 @@ def test_fit_writes_what_the_estimator_finds(data, tmp_path, X):
     np.testing.assert_array_equal(read["components"], estimator.components_)
     np.testing.assert_array_equal(read["codes"], estimator.transform(X))
     np.testing.assert_array_equal(read["usage"], estimator.usage_)
+    kept = padl_bayes.load(tmp_path / "out" / "fit.padl")
+    np.testing.assert_array_equal(kept.transform(X), read["codes"])
     assert (tmp_path / "out" / "fit-dictionary.png").is_file()
 
 
@@ -201,7 +205,8 @@ def test_help_shows_an_example_that_is_understood(command):
 
 def test_help_tells_exit_codes_and_completion_works():
     done = run("--help")
-    assert "Exit codes: 0 done; 1 interrupted" in done.output
+    assert "Exit codes: 0 done; 1 an error" in done.output
+    assert "130 interrupted" in done.output
     for shell in ("bash", "zsh", "fish"):
         assert f"_PADL_COMPLETE={shell}_source padl" in done.output
         environment = {"_PADL_COMPLETE": f"{shell}_source"}
@@ -222,6 +227,17 @@ def test_warnings_of_the_package_are_lines(data, tmp_path, monkeypatch):
     done = run("fit", data, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert done.stderr.splitlines() == ["Warning: raise n_atoms", "converged"]
+
+
+def test_an_interrupt_is_a_line_and_exit_code_130(data, tmp_path, monkeypatch):
+    def fit_run(X, folder, *more, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("padl_bayes.runs.fit_run", fit_run)
+    done = run("fit", data, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 130
+    assert done.stderr == "Interrupted: nothing was written\n"
+    assert json.loads(done.stdout) == {"error": "interrupted: nothing was written"}
 
 
 def test_unreadable_files_are_refused_in_one_line(tmp_path, X):
@@ -303,6 +319,253 @@ def test_report_on_a_posterior(tmp_path):
     (tmp_path / "broken.nc").write_bytes(b"no")
     check_refused(run("report", tmp_path / "broken.nc", "--out", tmp_path / "new"), "broken.nc")
     check_refused(run("report", tmp_path / "none.nc", "--out", tmp_path / "new"), "none.nc")
+
+
+@pytest.fixture(scope="module")
+def fits(tmp_path_factory, X):
+    """A folder with fits in fit.padl (em) and map.padl."""
+    folder = tmp_path_factory.mktemp("run")
+    with patch("padl_bayes.estimator.warn_of_fit"):
+        for name, method, more in (("fit", "em", {}), ("map", "map", {"alpha": (1.0, 20.0)})):
+            estimator = PADL(6, method, nonnegative=True, max_iter=20, **more).fit(X)
+            padl_bayes.save(estimator, folder / f"{name}.padl")
+    return folder
+
+
+def test_transform_writes_the_codes_of_the_fit(fits, tmp_path, X):
+    np.save(tmp_path / "new.npy", X[:7])
+    out = tmp_path / "codes.npy"
+    for fit, rule in ((fits, "sparse"), (fits / "fit.padl", "mean"), (fits / "map.padl", "sparse")):
+        done = run(
+            "transform", fit, tmp_path / "new.npy", "--out", out, "--rule", rule, "--json", "--overwrite"
+        )
+        assert done.exit_code == 0, done.output
+        found = padl_bayes.load(fits / "fit.padl" if fit == fits else fit)
+        np.testing.assert_array_equal(np.load(out), found.transform(X[:7], rule=rule))
+        said = json.loads(done.stdout)
+        assert (said["codes"], said["shape"]) == (str(out), [7, found.n_active_])
+    assert sorted(os.listdir(tmp_path)) == ["codes.npy", "new.npy"]
+
+
+def test_transform_refuses_and_leaves_what_there_was(fits, tmp_path, X, monkeypatch):
+    data, out = tmp_path / "new.npy", tmp_path / "codes.npy"
+    np.save(data, X[:7])
+    out.write_bytes(b"old")
+    check_refused(run("transform", fits, data, "--out", out), str(out), "exists already")
+    np.save(tmp_path / "narrow.npy", X[:7, :24])
+    done = run("transform", fits, tmp_path / "narrow.npy", "--out", out, "--overwrite")
+    check_refused(done, "X has 24 features", "expecting 25")
+    check_refused(run("transform", fits, data, "--out", tmp_path / "codes.csv"), "must end in .npy")
+    check_refused(run("transform", tmp_path, data, "--out", tmp_path / "c.npy"), "holds no fit.padl")
+    check_refused(
+        run("transform", data, data, "--out", tmp_path / "c.npy"), "new.npy", "no file of padl_bayes"
+    )
+    padl_bayes.save(padl_bayes.load(fits / "fit.padl").fit_, tmp_path / "engine.padl")
+    check_refused(run("transform", tmp_path / "engine.padl", data, "--out", out), "hold a PADL, found EmFit")
+
+    def full(file, codes, **options):
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    check_refused(run("transform", fits, data, "--out", out, "--overwrite"), "no space left")
+    assert out.read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["codes.npy", "engine.padl", "narrow.npy", "new.npy"]
+
+
+class Watch:
+    """Stand-in for the progress of the sampler that counts sweeps and interrupts after so many calls."""
+
+    def __init__(self, calls=None):
+        self.calls, self.stages = calls, []
+
+    def __call__(self, enabled, total):
+        return self
+
+    def __enter__(self):
+        return self.advance
+
+    def __exit__(self, *error):
+        return None
+
+    def advance(self, sweeps, stage, state):
+        if len(self.stages) == self.calls:
+            raise KeyboardInterrupt
+        self.stages.append((stage, sweeps))
+
+
+def test_sampling_goes_on_where_it_was_interrupted(data, tmp_path, X, monkeypatch):
+    for module in ("run", "chains"):
+        monkeypatch.setattr(f"padl_bayes.inference.gibbs.{module}.CHUNK", 4)
+
+    def sample(calls, *more):
+        watch = Watch(calls)
+        monkeypatch.setattr("padl_bayes.inference.gibbs.run.draw_progress", watch)
+        sizes = [
+            "--n-atoms",
+            "6",
+            "--nonnegative",
+            "--num-warmup",
+            "8",
+            "--num-samples",
+            "8",
+            "--num-chains",
+            "2",
+        ]
+        return run("sample", data, "--out", tmp_path / "out", *sizes, "--quiet", *more), watch.stages
+
+    check_refused(sample(None, "--resume")[0], "out.checkpoint", "nothing to resume")
+    done, stages = sample(3)
+    assert done.exit_code == 130, done.output
+    # the third part was drawn and not yet saved
+    assert stages == [("warm-up", 4), ("warm-up", 4), ("sampling", 4)]
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Interrupted: checkpoint ")
+    assert "out.checkpoint' holds 12 sweeps" in last
+    assert not (tmp_path / "out").exists()
+    check_refused(sample(None)[0], "out.checkpoint", "resume it, or overwrite it")
+    check_refused(sample(None, "--resume", "--seed", "1")[0], "other data or settings of the fit")
+    check_refused(sample(None, "--resume", "--keep-codes", "draws")[0], "keep_codes = 'moments'")
+    np.save(data, X[::-1])
+    check_refused(sample(None, "--resume")[0], "other data")
+    np.save(data, X)
+    done, stages = sample(None, "--resume")
+    assert done.exit_code == 0, done.output
+    assert stages == [("resumed", 12), ("sampling", 4)]
+    assert sorted(os.listdir(tmp_path)) == ["data.npy", "out"]
+
+    kept = padl_bayes.load(tmp_path / "out" / "fit.padl")
+    with patch("padl_bayes.posterior.warn_of_chains"):
+        whole = kept.sample_posterior(num_warmup=8, num_samples=8, num_chains=2)
+    resumed = from_netcdf(tmp_path / "out" / "posterior.nc")
+    assert set(resumed["posterior"]) == set(whole["posterior"])
+    for name, drawn in whole["posterior"].items():
+        np.testing.assert_array_equal(resumed["posterior"][name].values, drawn.values)
+
+
+def test_sample_asks_the_library_for_what_it_was_asked(fits, tmp_path, monkeypatch):
+    asked = {}
+
+    def sample_posterior(self, **options):
+        asked.update(options, fit=self)
+        return planted_posterior(None, 0, None, None)[2]
+
+    monkeypatch.setattr(PADL, "sample_posterior", sample_posterior)
+    options = [
+        "--method",
+        "nuts",
+        "--num-warmup",
+        "3",
+        "--num-samples",
+        "5",
+        "--num-chains",
+        "2",
+        "--seed",
+        "7",
+    ]
+    done = run(
+        "sample", fits, "--out", tmp_path / "out", *options, "--keep-codes", "draws", "--json", "--quiet"
+    )
+    assert done.exit_code == 0, done.output
+    fit = asked.pop("fit")
+    np.testing.assert_array_equal(fit.components_, padl_bayes.load(fits / "fit.padl").components_)
+    assert not fit.progress
+    assert asked == {
+        "method": "nuts", "num_warmup": 3, "num_samples": 5, "num_chains": 2, "keep_codes": "draws",
+        "start": "scattered", "random_state": 7, "checkpoint": None,
+    }  # fmt: skip
+    said = json.loads(done.stdout)
+    assert said["posterior"] == str(tmp_path / "out" / "posterior.nc")
+    assert Path(said["posterior"]).is_file()
+
+
+def test_sample_refuses(fits, data, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    check_refused(run("sample", fits, "--out", out, "--n-atoms", "8"), "n_atoms only applies to data")
+    check_refused(run("sample", fits, "--out", out, "--key", "X"), "key only applies to data")
+    check_refused(run("sample", fits, "--out", out, "--method", "svi", "--resume"), "resume", "method='svi'")
+    check_refused(run("sample", fits, "--out", out, "--image-shape", "5x4"), "image_shape")
+    check_refused(run("sample", tmp_path / "none.padl", "--out", out), "none.padl")
+    with pytest.raises(ValueError, match="checkpoint goes with method='gibbs', found method='nuts'"):
+        padl_bayes.load(fits / "fit.padl").sample_posterior(method="nuts", checkpoint=out)
+
+    def sample_posterior(self, **options):
+        raise ValueError("does not fit in memory")
+
+    monkeypatch.setattr(PADL, "sample_posterior", sample_posterior)
+    check_refused(run("sample", fits, "--out", out), "does not fit in memory")
+    (tmp_path / "out.checkpoint").mkdir()
+    (tmp_path / "out.checkpoint" / "thesis.txt").write_text("mine", encoding="utf-8")
+    check_refused(run("sample", fits, "--out", out, "--overwrite"), "is no checkpoint")
+    assert sorted(os.listdir(tmp_path)) == ["data.npy", "out.checkpoint"]
+
+
+@pytest.mark.parametrize(("target", "kind"), [("mdl", "csv"), ("nonzeros=1", "json")])
+def test_tradeoff_writes_the_points_and_the_one_chosen(fits, tmp_path, X, target, kind):
+    out = tmp_path / "out"
+    done = run("tradeoff", fits, "--out", out, "--target", target, "--format", kind, "--json", "--quiet")
+    assert done.exit_code == 0, done.output
+    fit = padl_bayes.load(fits / "fit.padl")
+    point = tradeoff.operating_point(fit, target if target == "mdl" else ("nonzeros", 1.0), X=X)
+    chosen = json.loads((out / "point.json").read_text("utf-8"))
+    assert json.loads(done.stdout)["point"] == chosen
+    assert chosen["alpha"] == list(point.alpha)
+    assert chosen["bytes"] == point.bits / 8
+    assert chosen["atoms"] == point.atoms.tolist()
+    if kind == "json":
+        rows = json.loads((out / "frontier.json").read_text("utf-8"))
+    else:
+        with open(out / "frontier.csv", encoding="utf-8", newline="") as file:
+            rows = [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    by_weights = {(row["alpha1"], row["alpha2"]): row for row in rows}
+    found = tradeoff.frontier(fit, X=X)
+    for i in range(0, len(found.alpha), 9):
+        row = by_weights[tuple(found.alpha[i].tolist())]
+        assert row["bytes"] == found.bits[i] / 8
+        assert row["stored_rmse"] == found.stored_rmse[i]
+    assert by_weights[point.alpha]["description_length"] == point.description_length
+    best = [row for row in rows if row["pareto"]]
+    for row in rows:
+        beaten = any(o["bytes"] <= row["bytes"] and o["stored_rmse"] < row["stored_rmse"] for o in rows)
+        assert not (row in best and beaten)
+        assert row in best or beaten or any(o["stored_rmse"] == row["stored_rmse"] for o in best)
+    assert (out / "tradeoff-frontier.png").is_file()
+    assert "Tradeoff" in (out / "report.html").read_text("utf-8")
+
+
+def test_tradeoff_fits_data_first_and_refuses(fits, data, tmp_path):
+    out = tmp_path / "out"
+    check_refused(run("tradeoff", fits / "map.padl", "--out", out), "fitted by method='em'")
+    check_refused(run("tradeoff", fits, "--out", out, "--target", "rmse=1e-9"), "out of reach")
+    for target in ("best", "rmse=-1", "rmse=x", "speed=2"):
+        done = run("tradeoff", fits, "--out", out, "--target", target)
+        assert done.exit_code == 2
+        assert "is not like mdl|rmse=E|bytes=B|nonzeros=S|active=K" in done.stderr
+    done = run(
+        "tradeoff", data, "--out", out, "--n-atoms", "6", "--nonnegative", "--target", "active=2", "--quiet"
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads((out / "point.json").read_text("utf-8"))["active"] <= 2
+    check_refused(run("tradeoff", data, "--out", out), "exists already")
+
+
+def test_bench_runs_the_checkout_or_says_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["padl_bayes.cli.bench"], "ROOT", tmp_path)
+    check_refused(run("bench"), "not with the installed package", "clone the repository")
+    (tmp_path / "benchmarks").mkdir()
+    for name in ("pyproject.toml", "benchmarks/__init__.py"):
+        (tmp_path / name).touch()
+    lines = (
+        "import sys, pathlib",
+        "pathlib.Path('ran').write_text(' '.join(sys.argv[1:]))",
+        "sys.exit('bad' in sys.argv)",
+    )
+    (tmp_path / "benchmarks" / "__main__.py").write_text("\n".join(lines), encoding="utf-8")
+    done = run("bench", "synthetic", "--quick", "--json")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "ran").read_text("utf-8") == "synthetic --quick"
+    assert json.loads(done.stdout)["folder"] == str(tmp_path / "benchmarks" / "results")
+    assert run("bench", "bad").exit_code == 1
 
 
 def planted_posterior(size, seed, console, progress):

@@ -11,3 +11,4 @@ from padl_bayes.report.page import Table as Table
 from padl_bayes.report.page import write_report as write_report
 from padl_bayes.report.posterior import groups_of as groups_of
 from padl_bayes.report.posterior import posterior_section as posterior_section
+from padl_bayes.report.tradeoff import tradeoff_section as tradeoff_section

@@ -51,7 +51,7 @@ class Section(NamedTuple):
 
 
 def write_report(
-    folder, title, sections, *, lead=(), summary=(), posterior=None, arrays=None, overwrite=False
+    folder, title, sections, *, lead=(), summary=(), posterior=None, arrays=None, files=None, overwrite=False
 ):
     """Write ``report.html``, the figures as PNG, ``posterior.nc`` and arrays into a new folder.
 
@@ -69,6 +69,8 @@ def write_report(
         What `padl_bayes.arviz_io.to_arviz` returns.
     arrays : mapping of str to ndarray, optional
         Written as ``name.npy``.
+    files : mapping of str to callable, optional
+        Names of further files, each with what writes it, given the path.
     overwrite : bool
         Replace a folder that holds a report.
 
@@ -92,6 +94,8 @@ def write_report(
         encoded = {picture.name: _save(picture, draft) for picture in pictures}
         for name, values in (arrays or {}).items():
             np.save(draft / f"{name}.npy", np.asarray(values), allow_pickle=False)
+        for name, write in (files or {}).items():
+            write(draft / name)
         if posterior is not None:
             to_netcdf(posterior, draft / "posterior.nc")
         page = _page(title, sections, lead, summary, encoded)

@@ -60,16 +60,13 @@ def _diagnostics(name, data, posterior):
         flat = _flat(posterior["dictionary"].values)
         rhat, ess = _convergence(az, flat)
         text.append(
-            f"Over the entries of the aligned dictionary R-hat has median {np.median(rhat):.3f} and maximum "
-            f"{rhat.max():.3f}, the bulk effective sample size median {np.median(ess):.0f} and minimum {ess.min():.0f}."
+            f"Over the entries of the aligned dictionary {_agreement(rhat)}, the bulk effective sample size median "
+            f"{np.median(ess):.0f} and minimum {ess.min():.0f}."
         )
     if "codes" in posterior and "dictionary" in posterior:
         flat = _flat(posterior["codes"].values @ posterior["dictionary"].values)
         rhat, ess = _convergence(az, flat)
-        text.append(
-            f"Over entries of the reconstruction, which no relabelling changes, the R-hat has median "
-            f"{np.median(rhat):.3f} and maximum {rhat.max():.3f}."
-        )
+        text.append(f"Over entries of the reconstruction, which no relabelling changes, {_agreement(rhat)}.")
     blocks: list = [" ".join(text)]
     if rows:
         header = ("quantity", "mean", "sd", "5%", "95%", "R-hat", "bulk ESS")
@@ -79,6 +76,12 @@ def _diagnostics(name, data, posterior):
         figure = plots.trace(values, ylabel=key, xlabel="draw", robust=False)
         blocks.append(Picture(f"{name}-trace-{i + 1}", figure, f"{key}, a line a chain.", half=True))
     return blocks
+
+
+def _agreement(rhat):
+    if np.isnan(rhat).all():
+        return "there is no R-hat of a single chain"
+    return f"R-hat has median {np.median(rhat):.3f} and maximum {rhat.max():.3f}"
 
 
 def groups_of(data):
@@ -99,7 +102,8 @@ def _convergence(az, flat):
     columns = np.moveaxis(moving, 2, 0)
     # chains that are stuck have no variance, and an infinite R-hat
     with np.errstate(divide="ignore", invalid="ignore"):
-        rhat = np.array([float(az.rhat(c)) for c in columns])
+        # ArviZ logs a complaint about a single chain
+        rhat = np.array([float(az.rhat(c)) if len(c) > 1 else np.nan for c in columns])
         # Chains that each stand still: with numba installed, ArviZ says NaN where it says infinity without.
         still = np.array([np.all(np.ptp(c, axis=1) == 0) for c in columns], bool)
         return np.where(still, np.inf, rhat), np.array([float(az.ess(c)) for c in columns])

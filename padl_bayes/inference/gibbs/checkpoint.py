@@ -30,6 +30,15 @@ def digest(tree):
     return found.hexdigest()
 
 
+def sweeps_in(folder):
+    """Sweeps of each chain, warm-up included, that the folder of a `Checkpoint` holds; 0 if there is no such folder."""
+    path = Path(folder) / "state.npz"
+    if not path.is_file():
+        return 0
+    with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        return int(file["i"][0])
+
+
 class Checkpoint:
     """What a run saves as it goes, and finds when it is started again; with no folder, nothing.
 

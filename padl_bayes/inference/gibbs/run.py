@@ -229,6 +229,8 @@ def sample_gibbs(
         if checkpoint is not None:
             asked["data"] = digest((chains.data, start, start_active, reference))
         saved = Checkpoint(checkpoint, asked)
+        if saved.state is not None:
+            watch(int(saved.state.i[0]), "resumed", saved.state)
         state = saved.state if resume is None else resume.state
         state = (
             chains.start(random_state, start, start_active) if state is None else chains.program.place(state)

@@ -1,20 +1,21 @@
-"""Jobs of the command line: data in, a folder with arrays and a report out."""
+"""Fit most samples, code all, and report."""
 
 import warnings
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
-from .arviz_io import from_netcdf
-from .datasets import split
-from .estimator import PADL
-from .exceptions import ConvergenceWarning
-from .plots.atoms import check_image_shape
-from .report import check_folder, em_section, groups_of, map_section, posterior_section, write_report
+from padl_bayes.datasets import split
+from padl_bayes.estimator import PADL
+from padl_bayes.exceptions import ConvergenceWarning
+from padl_bayes.persistence import save
+from padl_bayes.plots.atoms import check_image_shape
+from padl_bayes.report import check_folder, em_section, map_section, write_report
+from padl_bayes.runs.sources import FIT
 
 
 def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overwrite=False):
-    """Fit most samples, code all, and write components.npy, codes.npy, usage.npy and a report.
+    """Fit most samples, code all, and write fit.padl, components.npy, codes.npy, usage.npy and a report.
 
     Parameters
     ----------
@@ -62,34 +63,13 @@ def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overw
         ("nonzero codes a sample", f"{np.count_nonzero(codes) / len(codes):.3g}"),
     ]
     page = write_report(
-        folder, title, [section], lead=[lead], summary=summary, arrays=arrays, overwrite=overwrite
+        folder,
+        title,
+        [section],
+        lead=[lead],
+        summary=summary,
+        arrays=arrays,
+        files={FIT: partial(save, estimator)},
+        overwrite=overwrite,
     )
     return page, estimator.status_
-
-
-def posterior_run(path, folder, *, image_shape=None, overwrite=False):
-    """Write a report on a netCDF file of `padl_bayes.arviz_io.to_netcdf`, with a copy of the draws.
-
-    Parameters
-    ----------
-    path, folder : str or os.PathLike
-    image_shape : tuple of int, optional
-    overwrite : bool
-
-    Returns
-    -------
-    pathlib.Path
-        The page.
-
-    Raises
-    ------
-    FileExistsError, FileNotFoundError, ValueError
-        What cannot be read or written.
-    """
-    check_folder(folder, overwrite=overwrite)
-    data = from_netcdf(path)
-    missing = [name for name in ("posterior", "observed_data") if name not in groups_of(data)]
-    if missing:
-        raise ValueError(f"path {str(path)!r} has no group {missing[0]}, expected a file of to_netcdf")
-    section = posterior_section("Posterior", "posterior", data, image_shape=image_shape)
-    return write_report(folder, Path(path).name, [section], posterior=data, overwrite=overwrite)

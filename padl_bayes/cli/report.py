@@ -1,0 +1,31 @@
+"""``padl report``."""
+
+import click
+
+from padl_bayes.cli._common import (
+    debug_option,
+    examples,
+    finish_report,
+    image_shape_option,
+    json_option,
+    out_option,
+    overwrite_option,
+    path_argument,
+    refusals,
+)
+
+
+@click.command(epilog=examples("padl report draws.nc --out report --image-shape 8x8"))
+@path_argument("posterior")
+@out_option
+@overwrite_option
+@image_shape_option
+@json_option
+@debug_option
+def report(posterior, out, overwrite, image_shape, as_json, debug):
+    """Report on POSTERIOR, a netCDF file of aligned draws that this package wrote."""
+    from padl_bayes.runs import posterior_run
+
+    with refusals(debug, as_json):
+        page = posterior_run(posterior, out, image_shape=image_shape, overwrite=overwrite)
+    finish_report(as_json, page, command="report")

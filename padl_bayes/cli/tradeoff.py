@@ -1,0 +1,100 @@
+"""``padl tradeoff``."""
+
+import click
+from rich.console import Console
+
+from padl_bayes.cli._common import (
+    examples,
+    finish_report,
+    out_option,
+    overwrite_option,
+    path_argument,
+    reading_options,
+    refusals,
+    saying_options,
+    seed_option,
+)
+from padl_bayes.cli._data import fitting_options, read_source
+
+
+class _Target(click.ParamType):
+    """``mdl`` or KIND=VALUE."""
+
+    name = "mdl|rmse=E|bytes=B|nonzeros=S|active=K"
+
+    def convert(self, value, param, ctx):
+        """Return a target of `padl_bayes.tradeoff.operating_point`."""
+        from padl_bayes.tradeoff.frontier import check_target
+
+        kind, equals, most = value.partition("=")
+        try:
+            return check_target((kind, float(most)) if equals else kind)
+        except ValueError:
+            self.fail(f"{value!r} is not like {self.name}, with a positive value")
+
+
+@click.command(
+    epilog=examples(
+        "padl tradeoff run --out tradeoff",
+        "padl tradeoff X.npy --out tradeoff --n-atoms 64 --target nonzeros=5 --format json",
+    )
+)
+@path_argument("source")
+@out_option
+@overwrite_option
+@reading_options
+@fitting_options
+@click.option("--target", type=_Target(), default="mdl", show_default=True, help="Point to choose.")
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True,
+    help="Of the table of points.",
+)  # fmt: skip
+@seed_option
+@saying_options
+def tradeoff(
+    source,
+    out,
+    overwrite,
+    key,
+    patch_shape,
+    n_patches,
+    n_atoms,
+    slab,
+    nonnegative,
+    target,
+    kind,
+    seed,
+    quiet,
+    as_json,
+    debug,
+):
+    """Predict sparsity, storage and accuracy over both weights of PADL from SOURCE, data as padl fit takes them (which
+    are fitted first) or a fit by em; write the points, the one chosen and a report.
+
+    The chosen weights go into padl fit --method map --alpha.
+    """
+    from padl_bayes.report import check_folder
+    from padl_bayes.runs import fitted_to, tradeoff_run
+
+    with refusals(debug, as_json):
+        check_folder(out, overwrite=overwrite)
+        estimator, X, _ = read_source(
+            source,
+            {"key": key, "patch_shape": patch_shape, "n_patches": n_patches},
+            {"n_atoms": n_atoms, "slab": slab, "nonnegative": nonnegative},
+            image_shape=None,
+            seed=seed,
+            quiet=quiet,
+        )
+        console = Console(stderr=True, quiet=quiet)
+        estimator = fitted_to(estimator, X)
+        with console.status("predicting"):
+            page, point = tradeoff_run(
+                estimator, out, target, title=source.name, kind=kind, seed=seed, overwrite=overwrite
+            )
+    click.echo(
+        f"alpha = {point['alpha'][0]:.6g} {point['alpha'][1]:.6g}: {point['active']} atoms, "
+        f"{point['nonzeros']:.3g} nonzeros a sample, {point['bytes']:.0f} bytes, RMSE {point['rmse']:.4g}",
+        err=True,
+    )
+    finish_report(as_json, page, command="tradeoff", point=point)
