@@ -252,7 +252,8 @@ class PADL(Conventions):
 
     def _transform(self, X, rule="sparse", mask=None):
         check_choice(rule, "rule", ("sparse", "mean"))
-        return self._code(*self._check_samples(X, mask), rule)
+        X, mask = self._check_samples(X, mask)
+        return self._code(X, mask, rule)
 
     def _code(self, X, mask, rule="sparse"):
         """Codes of checked samples."""
