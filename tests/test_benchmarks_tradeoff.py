@@ -27,8 +27,8 @@ def test_a_toy_of_the_shortest_description():
 def test_held_out_lengths_are_those_of_the_words():
     data = pb.datasets.synthetic_a(0.1, n_samples=2000, n_features=16, n_atoms=6, seed=0)
     X, D = data.X, data.dictionary
-    length, nonzeros = mdl.held_out_length(X, D, np.full(6, 1e3), 0.3, 0.1)
     codes = pb.sparse_code(X, D, 0.3, 0.0, tol=1e-8).codes
+    length, nonzeros = mdl.held_out_length(X, D, np.full(6, 1.01 * np.abs(codes).max()), 0.3, 0.1)
     assert nonzeros == pytest.approx((codes != 0).sum(axis=1).mean(), rel=1e-3)
     codes = refit_on_support(X, codes, D)
     residual = np.sum((X - codes @ D) ** 2) / len(X)
