@@ -25,6 +25,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma, expit, logit
 
+from padl_bayes._options import check_seed
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_choice, check_count, check_scalar, check_training_data
 from padl_bayes.inference.gibbs.chains import Chains, advance
@@ -306,7 +307,7 @@ def fit_saem(
     with precision_of(X), draw_progress(progress, total) as watch:
         n_anneal = kernel.n_anneal(settings["n_sweeps"] * settings["n_burn_in"], start)
         chains = Chains(kernel, X, mask, check_count(num_chains, "num_chains"), watch, n_anneal=n_anneal)
-        states = chains.start(check_count(random_state, "random_state", minimum=0), start)
+        states = chains.start(check_seed(random_state), start)
         states, history, steps = _iterate(model, settings, kernel, chains.data, states, values, free, watch)
         fit = _package(model, settings, history, steps, states, chains.data, values)
     return fit._replace(wall_time=time.perf_counter() - started)
