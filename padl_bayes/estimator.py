@@ -13,6 +13,7 @@ from .inference.em import code_em, fit_em
 from .inference.envelope import MOST_SWEEPS, codes_in_envelope
 from .inference.map import GAP_TOL, fit_map
 from .inference.minibatch import fit_em_minibatch
+from .inference.recoding import sparse_codes
 from .progress import pass_progress
 from .tradeoff.fitting import fit_map_at
 from .tradeoff.frontier import check_target, is_target
@@ -259,10 +260,7 @@ class PADL(Conventions):
         """Codes of checked samples."""
         if hasattr(self.fit_, "elbo"):
             coded = code_em(X, self.fit_, mask=mask, devices=self.devices)
-            if rule == "mean":
-                return coded.codes
-            used = coded.probability >= 0.5
-            return np.where(used, coded.codes / np.where(used, coded.probability, 1), 0).astype(X.dtype)
+            return coded.codes if rule == "mean" else sparse_codes(coded).astype(X.dtype)
         if mask is not None:
             raise ValueError("method='map' takes no mask: use method='em' for data with missing entries")
         return self._code_in_envelope(X)

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from ._validation import as_real_array, check_choice, check_count, check_scalar
 from .inference.em import code_em
 from .inference.fixed_size import learn
+from .inference.recoding import sparse_codes
 
 MOST_ATOMS = 256
 PATCHES_PER_ATOM = 1000
@@ -150,15 +151,13 @@ def _reconstruct(learned, source, rows, rule):
     """Pixels (N, P) of the patches in some rows, their variances (N, P), and how many use each atom (K,)."""
     X, mask, mean = source.features(rows, slice(None))
     coded = code_em(X, learned, mask=mask)
-    codes, used = coded.codes, coded.probability >= 0.5
-    variance = np.maximum(coded.square - codes**2, 0)
-    if rule == "sparse":
-        codes = np.where(used, codes / np.where(used, coded.probability, 1), 0)
+    variance = np.maximum(coded.square - coded.codes**2, 0)
+    codes = coded.codes if rule == "mean" else sparse_codes(coded)
     atoms = learned.dictionary @ source.basis
     # the mean, or what the background is off by, is known no better than this
     offset = learned.noise_scale**2 / atoms.shape[1]
     variance = source.scale**2 * (variance @ atoms**2 + offset)
-    return source.scale * (codes @ atoms) + mean, variance, used.sum(axis=0)
+    return source.scale * (codes @ atoms) + mean, variance, (coded.probability >= 0.5).sum(axis=0)
 
 
 def _average(learned, source, rule):

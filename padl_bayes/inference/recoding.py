@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._devices import mesh_of, over_samples
 from ..kernels import sweep_tile, sweep_tiles
@@ -29,6 +30,12 @@ class Coded(NamedTuple):
     probability: jax.Array
     square: jax.Array
     bound: jax.Array
+
+
+def sparse_codes(coded):
+    """``E[r | used]`` where P(used) is at least 1/2 and zero elsewhere, of an `EmFit` or of `Coded` (NumPy arrays)."""
+    used = coded.probability >= 0.5
+    return np.where(used, coded.codes / np.where(used, coded.probability, 1), 0)
 
 
 def cooling(hot, precision):

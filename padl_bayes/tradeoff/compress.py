@@ -1,10 +1,9 @@
 """What a fit stores: its dictionary and sparse codes, rounded."""
 
-import numpy as np
-
 from padl_bayes._validation import check_matrix
 from padl_bayes.inference.em import code_em
 from padl_bayes.inference.map import residual_scale
+from padl_bayes.inference.recoding import sparse_codes
 from padl_bayes.inference.results import EmFit, MapFit
 from padl_bayes.tradeoff.storage import PRECISION, quantise, refit_on_support
 
@@ -57,9 +56,7 @@ def compress(fit, X=None, *, precision=PRECISION):
 def _of_em(fit, X):
     if X is None and fit.codes is None:
         raise ValueError("X must be given: a fit in batches does not hold its codes")
-    found = fit if X is None else code_em(X, fit)
-    used = found.probability >= 0.5
-    return np.where(used, found.codes / np.where(used, found.probability, 1), 0), fit.noise_scale
+    return sparse_codes(fit if X is None else code_em(X, fit)), fit.noise_scale
 
 
 def _of_map(fit, X):
