@@ -69,7 +69,9 @@ def _certify(X, codes, dictionary, alpha1, alpha2, *, nonnegative, lasso):
     change = newton_step(rows, matmul(rows.atoms, residual), codes_of_rows)
     settled = residual - matmul(rows.atoms.T, change)
     projected = (feasibility_sweep(rows, F, nonnegative=nonnegative) for F in (residual, settled))
-    bounds = [dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)[0] for F in (residual, *projected)]
+    bounds = [
+        dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso).bound for F in (residual, *projected)
+    ]
     objective = 0.5 * jnp.sum(residual**2) + penalty(codes, alpha1, alpha2)
     return objective, jnp.max(jnp.stack(bounds))
 

@@ -25,7 +25,7 @@ from padl_bayes.calibration import N_STEPS, calibrate_alpha, climb, principal_st
 from padl_bayes.inference.dictionary import update_dictionary
 from padl_bayes.inference.results import MapFit
 from padl_bayes.kernels.row_sweep import matmul, penalty
-from padl_bayes.sparse_coding import problem_of, solve
+from padl_bayes.working_set import problem_of, solve
 
 SWEEPS = 5
 CYCLES = 5

@@ -1,10 +1,24 @@
 """A lower bound on PADL's objective from any residual: `padl_bayes.objective` states the dual problem."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from padl_bayes.kernels.reference import row_sums, shrink
 from padl_bayes.kernels.row_sweep import BLOCK, matmul, put_block, take_block, update_block
+
+
+class DualBound(NamedTuple):
+    """What `dual_bound` makes of a residual F."""
+
+    bound: jax.Array
+    """()"""
+    levels: jax.Array
+    """(W,) ``sum_n (|<f_n, d_k>| - alpha1)_+`` of F itself; feasible where at most ``alpha2``."""
+    distance: jax.Array
+    """() between F and the feasible multiple that has the bound."""
 
 
 def feasibility_sweep(rows, F, *, nonnegative):
@@ -23,7 +37,7 @@ def feasibility_sweep(rows, F, *, nonnegative):
 
 
 def dual_bound(X, F, rows, *, nonnegative, lasso):
-    """Best lower bound among the feasible multiples of ``F``, and how far F itself violates.
+    """Best lower bound among the feasible multiples of ``F``, and how far F itself is from feasible.
 
     Parameters
     ----------
@@ -35,9 +49,7 @@ def dual_bound(X, F, rows, *, nonnegative, lasso):
 
     Returns
     -------
-    bound : Array, shape ()
-    levels : Array, shape (W,)
-        ``sum_n (|<f_n, d_k>| - alpha1)_+``; feasible where at most ``alpha2``.
+    DualBound
     """
     axis = 0 if lasso else None
     inner, energy = jnp.sum(X * F, axis=axis), jnp.sum(F * F, axis=axis)
@@ -53,7 +65,8 @@ def dual_bound(X, F, rows, *, nonnegative, lasso):
 
     state = (scale, jnp.zeros(rows.atoms.shape[0], F.dtype))
     scale, levels = lax.fori_loop(0, rows.n_blocks, restrict, state)
-    return jnp.sum(scale * inner - 0.5 * scale**2 * energy), levels
+    distance = jnp.sqrt(jnp.sum((1 - scale) ** 2 * energy))
+    return DualBound(jnp.sum(scale * inner - 0.5 * scale**2 * energy), levels, distance)
 
 
 def _lasso_scale(size, scale, alpha1, alpha2):

@@ -133,7 +133,7 @@ def _newton_steps(kernels, X, rows, state, nonnegative, lasso):
         objective < state.objective, lambda: _take(state, codes, residual, objective), lambda: state
     )
     F = kernels.project(rows, dual_point, nonnegative=nonnegative)
-    bound, _ = dual_bound.dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
+    bound = dual_bound.dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso).bound
     better = bound > state.bound
     return state._replace(
         bound=jnp.where(better, bound, state.bound), dual_point=jnp.where(better, F, state.dual_point)

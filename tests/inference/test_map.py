@@ -13,7 +13,7 @@ from padl_bayes.calibration import calibrate_alpha
 from padl_bayes.datasets import bars, pure_noise, synthetic_a
 from padl_bayes.inference.map import _merge_twins, _point_idle_atoms, _starting_atoms, _State, fit_map
 from padl_bayes.objective import duality_gap
-from padl_bayes.sparse_coding import Problem
+from padl_bayes.working_set import Problem
 from tests.oracles.convex import codes_by_proximal_gradient, energy
 
 N, P, K = 24, 6, 8
