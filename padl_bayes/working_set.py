@@ -10,7 +10,7 @@ be zero at the optimum are left out (gap-safe screening: Ndiaye, Fercoq, Gramfor
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,11 +79,11 @@ class Solution(NamedTuple):
 class _Certificate(NamedTuple):
     """Objective, its bound, levels of the candidates, those that are surely zero, and which swept rows are in use."""
 
-    objective: np.ndarray
-    bound: np.ndarray
-    levels: np.ndarray
-    inactive: np.ndarray
-    in_use: np.ndarray
+    objective: Any
+    bound: Any
+    levels: Any
+    inactive: Any
+    in_use: Any
 
 
 @partial(jax.jit, static_argnames=("nonnegative", "lasso"))
