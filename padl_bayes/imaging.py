@@ -11,9 +11,8 @@ from scipy.fft import dct
 from scipy.ndimage import gaussian_filter
 
 from ._validation import as_real_array, check_choice, check_count, check_scalar
-from .inference.em import code_em
+from .inference.drawn_codes import moments_by_draws
 from .inference.fixed_size import learn
-from .inference.recoding import sparse_codes
 
 MOST_ATOMS = 256
 PATCHES_PER_ATOM = 1000
@@ -147,27 +146,26 @@ def _background(image, observed, width):
     return found
 
 
-def _reconstruct(learned, source, rows, rule):
+def _reconstruct(learned, source, rows, rng):
     """Pixels (N, P) of the patches in some rows, their variances (N, P), and how many use each atom (K,)."""
     X, mask, mean = source.features(rows, slice(None))
-    coded = code_em(X, learned, mask=mask)
-    variance = np.maximum(coded.square - coded.codes**2, 0)
-    codes = coded.codes if rule == "mean" else sparse_codes(coded)
     atoms = learned.dictionary @ source.basis
+    coded = moments_by_draws(X, learned, atoms, mask=mask, random_state=int(rng.integers(2**31)))
     # the mean, or what the background is off by, is known no better than this
     offset = learned.noise_scale**2 / atoms.shape[1]
-    variance = source.scale**2 * (variance @ atoms**2 + offset)
-    return source.scale * (codes @ atoms) + mean, variance, (coded.probability >= 0.5).sum(axis=0)
+    variance = source.scale**2 * (coded.variance + offset)
+    return source.scale * coded.mean + mean, variance, (coded.probability >= 0.5).sum(axis=0)
 
 
-def _average(learned, source, rule):
+def _average(learned, source, random_state):
     """Weighted mean of all reconstructed patches, root of the mean of their variances, and users of each atom (K,)."""
+    rng = np.random.default_rng(random_state)
     total, spread, weight, again = np.zeros((4, *source.image.shape))
     users = np.zeros(len(learned.dictionary), int)
     n_rows, n_columns = source.grid
     step = max(1, CODED_AT_ONCE // n_columns)
     for start in range(0, n_rows, step):
-        found, variance, count = _reconstruct(learned, source, slice(start, start + step), rule)
+        found, variance, count = _reconstruct(learned, source, slice(start, start + step), rng)
         shape = (-1, n_columns, source.patch, source.patch)
         weights = (1 / variance.mean(axis=1)).reshape(shape[:2])
         add_patches(found.reshape(shape), weights, start, total, weight)
@@ -197,7 +195,7 @@ def _learn(source, settings):
 def _restore(source, settings):
     """Learn, code, average."""
     learned = _learn(source, settings)
-    image, sd, users = _average(learned, source, settings.rule)
+    image, sd, users = _average(learned, source, settings.random_state)
     order = np.argsort(-users, kind="stable")
     kept = order[users[order] > 0]
     atoms = (learned.dictionary @ source.basis)[kept].reshape(-1, source.patch, source.patch)
@@ -214,19 +212,16 @@ class _Settings(NamedTuple):
     noise_scale: float | None
     n_patches: int
     slab: str
-    rule: str
     random_state: int
 
 
-def _check_settings(n_atoms, noise_scale, n_patches, slab, rule, random_state):
+def _check_settings(n_atoms, noise_scale, n_patches, slab, random_state):
     check_choice(slab, "slab", ("bernoulli_laplace", "bernoulli_gaussian"))
-    check_choice(rule, "rule", ("mean", "sparse"))
     return _Settings(
         None if n_atoms is None else check_count(n_atoms, "n_atoms"),
         None if noise_scale is None else check_scalar(noise_scale, "noise_scale", strict=True),
         check_count(n_patches, "n_patches", minimum=2),
         slab,
-        rule,
         check_count(random_state, "random_state", minimum=0),
     )
 
@@ -245,7 +240,6 @@ def denoise(
     noise_scale=None,
     n_patches=60_000,
     slab="bernoulli_laplace",
-    rule="mean",
     random_state=0,
 ):
     """Take white noise out of a grey image; how strong it is, is learned too.
@@ -264,8 +258,6 @@ def denoise(
     n_patches : int
         How many patches, at random positions, to learn from. All are coded.
     slab : {"bernoulli_laplace", "bernoulli_gaussian"}
-    rule : {"mean", "sparse"}
-        Posterior means of the codes, or means where an atom is used with probability 1/2 or more and zero elsewhere.
     random_state : int
 
     Returns
@@ -292,7 +284,7 @@ def denoise(
     >>> bool(np.std(restored.image - clean) < 5)
     True
     """
-    settings = _check_settings(n_atoms, noise_scale, n_patches, slab, rule, random_state)
+    settings = _check_settings(n_atoms, noise_scale, n_patches, slab, random_state)
     image, patch = _check_image(image, patch)
     _check_finite(image, np.ones(image.shape, bool))
     if np.ptp(image) == 0:
@@ -311,7 +303,6 @@ def inpaint(
     noise_scale=None,
     n_patches=20_000,
     slab="bernoulli_laplace",
-    rule="mean",
     random_state=0,
 ):
     """Fill in missing pixels of a grey image.
@@ -322,7 +313,7 @@ def inpaint(
         As for `denoise`; pixels outside ``mask`` are ignored and may be NaN.
     mask : array_like of bool, shape (H, W)
         True where observed.
-    patch, n_atoms, noise_scale, n_patches, slab, rule, random_state
+    patch, n_atoms, noise_scale, n_patches, slab, random_state
         As for `denoise`.
 
     Returns
@@ -340,7 +331,7 @@ def inpaint(
     Local means of the observed pixels are taken out first, and added again. Nothing is used but observed pixels: the
     dictionary is learned from incomplete patches, as in Zhou et al., IEEE TIP 21(1), 2012.
     """
-    settings = _check_settings(n_atoms, noise_scale, n_patches, slab, rule, random_state)
+    settings = _check_settings(n_atoms, noise_scale, n_patches, slab, random_state)
     image, patch = _check_image(image, patch)
     mask = _check_pixels(mask, image)
     _check_finite(image, mask)

@@ -1,0 +1,108 @@
+"""Codes of samples by draws from their posterior given everything global: means without mean field's bias.
+
+Where many atoms are used at once, mean field settles on one of several explanations of a sample and takes its codes to
+be independent. Draws from the exact conditionals go over from one to another, and their covariances are the true ones.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._precision import precision_of
+from ..kernels import draw_tiles
+from ..kernels.code_draw import keys_of_samples
+from ..kernels.code_sweep import Atoms, Tile, residual_of
+from ..kernels.slabs import SLABS
+from .recoding import cooling
+from .variational import make_problem, untile_rows
+
+SETTLING_SWEEPS = 5
+SWEEPS = 20
+
+
+class Moments(NamedTuple):
+    """Posterior moments, but for Monte Carlo error."""
+
+    mean: np.ndarray
+    """(N, M) of the outputs."""
+    variance: np.ndarray
+    """(N, M) of the outputs."""
+    probability: np.ndarray
+    """(N, K) that a sample uses an atom."""
+
+
+def _atoms_of(learned, dtype):
+    usage = np.clip(learned.usage, 1e-12, 1 - 1e-7)
+    logit = np.log(usage) - np.log1p(-usage)
+    arrays = (learned.dictionary, logit, learned.rate, np.ones(len(usage)))
+    return Atoms(*(jnp.asarray(a, dtype) for a in arrays))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(slab, n_sweeps, problem, atoms, outputs, precision, key):
+    """Sums over ``n_sweeps`` of the outputs (tiles, M, n), their squares, and uses (tiles, K, n)."""
+    n_tiles, _, n = problem.x.shape
+    dtype = problem.x.dtype
+
+    def sweep(codes, residual, precision, key):
+        tile = Tile(problem.valid, problem.observed, keys=keys_of_samples(key, n_tiles, n))
+        done = draw_tiles(SLABS[slab], residual, codes, atoms, precision, tile)
+        return done.codes, done.residual
+
+    def settle(carry, given):
+        return sweep(*carry, *given), None
+
+    def collect(carry, key):
+        (codes, residual), (total, square, used) = carry
+        codes, residual = sweep(codes, residual, precision, key)
+        out = jnp.einsum("km,tkn->tmn", outputs, codes)
+        return ((codes, residual), (total + out, square + out**2, used + (codes != 0))), None
+
+    ladder = jnp.concatenate([cooling(problem.hot, precision), jnp.full(SETTLING_SWEEPS, precision)])
+    codes = jnp.zeros((n_tiles, len(atoms.rate), n), dtype)
+    residual = jax.vmap(partial(residual_of, dictionary=atoms.dictionary))(
+        problem.x, codes, observed=problem.observed
+    )
+    first, second = jax.random.split(key)
+    start, _ = jax.lax.scan(settle, (codes, residual), (ladder, jax.random.split(first, len(ladder))))
+    blank = jnp.zeros((n_tiles, outputs.shape[1], n), dtype)
+    zero = blank, blank, jnp.zeros(codes.shape, dtype)
+    (_, sums), _ = jax.lax.scan(collect, (start, zero), jax.random.split(second, n_sweeps))
+    return sums
+
+
+def moments_by_draws(X, learned, outputs, *, mask=None, n_sweeps=SWEEPS, random_state=0):
+    """Moments of linear functions of the codes, ``codes @ outputs``, given everything global.
+
+    Sweeps of draws start from nothing and cool the noise down to its level, so that they do not start in the trough of
+    one explanation; those at the level itself are averaged.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, P)
+        Zero outside ``mask``.
+    learned : Learned
+        Of a multiple of 8 atoms.
+    outputs : ndarray, shape (K, M)
+    mask : ndarray of bool, shape (N, P), optional
+    n_sweeps : int
+        Sweeps to average. What one sample is drawn with does not depend on the others.
+    random_state : int
+
+    Returns
+    -------
+    Moments
+    """
+    with precision_of(X):
+        problem = make_problem(X, mask, slab=learned.slab)
+        problem = problem._replace(hot=jnp.asarray(learned.data_scale**-2, X.dtype))
+        sums = _run(
+            (learned.slab, learned.nonnegative), n_sweeps, problem, _atoms_of(learned, X.dtype),
+            jnp.asarray(outputs, X.dtype), jnp.asarray(learned.coding_noise_scale**-2, X.dtype),
+            jax.random.key(random_state),
+        )  # fmt: skip
+        mean, square, used = (untile_rows(a, len(X)) / n_sweeps for a in sums)
+    return Moments(mean, np.maximum(square - mean**2, 0) * n_sweeps / max(n_sweeps - 1, 1), used)
