@@ -94,7 +94,7 @@ def _draw(slab, problem, state, caps, n_sweeps, rng):
     return state
 
 
-def learn(X, n_atoms, *, mask=None, noise_scale=None, slab="bernoulli_laplace", n_sweeps=40, random_state=0):
+def learn(X, n_atoms, *, mask=None, noise_scale=None, slab="bernoulli_laplace", n_sweeps=80, random_state=0):
     """Learn a dictionary of a given size, and with it usages, rates and the noise.
 
     Parameters
