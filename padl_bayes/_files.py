@@ -7,6 +7,8 @@ from pathlib import Path
 
 _MARK = b"padl_bayes sha256 "
 SEAL_SIZE = len(_MARK) + 64
+UNFINISHED = ".padl-"
+"""Names of files that `write_whole` has not completed start with this; a run that was killed leaves one."""
 _CHUNK = 2**20
 
 
@@ -39,7 +41,7 @@ def write_whole(path, write, *, overwrite=False):
         raise FileExistsError(f"path {str(path)!r} exists already; pass another one or overwrite=True")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist; create it first")
-    unfinished = path.parent / f".padl-{secrets.token_hex(8)}"
+    unfinished = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         write(unfinished)
         with open(unfinished, "rb+") as file:

@@ -1,0 +1,192 @@
+"""Runs that are killed at any moment, or interrupted: what is left can be read, and the run goes on to the bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import padl_bayes
+from padl_bayes.arviz_io import from_netcdf
+from padl_bayes.cli import main
+from padl_bayes.datasets import synthetic_a
+from padl_bayes.inference.gibbs.checkpoint import sweeps_in
+from padl_bayes.runs.posterior import checkpoint_of
+from tests.runs.killed import CHUNK
+
+ROOT = Path(__file__).resolve().parents[2]
+REST = 0.03
+KILLS = 20
+SIZES = ["--n-atoms", "4", "--quiet", "--num-warmup", "30", "--num-samples", "40", "--num-chains", "2"]
+SWEEPS = 70
+GROUPS = ("posterior", "sample_stats", "codes_moments", "observed_data")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Environment of processes that compile nothing twice."""
+    folder = tmp_path_factory.mktemp("compiled")
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data.npy"
+    np.save(path, synthetic_a(0.1, n_samples=20, n_features=5, n_atoms=3, usage=0.5, seed=0).X)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, data):
+    """``padl sample`` in this process, with parts of the size of the other's."""
+    for module in ("run", "chains"):
+        monkeypatch.setattr(f"padl_bayes.inference.gibbs.{module}.CHUNK", CHUNK)
+
+    def sample(out, *more):
+        done = CliRunner().invoke(main, ["sample", str(data), "--out", str(out), *SIZES, *more])
+        assert done.exit_code == 0, done.output
+
+    return sample
+
+
+@pytest.fixture
+def start(compiled, data):
+    """Start a slow ``padl`` in a process of its own; return it once all is imported."""
+    return partial(_start, compiled, data)
+
+
+def _start(environment, data, command, out, *more):
+    arguments = [command, str(data), "--out", str(out), *(SIZES if command == "sample" else []), *more]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.runs.killed", str(REST), *arguments],
+        cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    return process
+
+
+def kill(process):
+    """Whether there was something to kill."""
+    process.kill()
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def wait_for_sweeps(process, out):
+    """Wait until a checkpoint holds some draws."""
+    while sweeps_in(checkpoint_of(out) / "gibbs") <= 30:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
+def check_loadable(out):
+    """Whatever is there under its own name is whole; return whether there is a checkpoint."""
+    kept = checkpoint_of(out)
+    if (kept / "fit.padl").exists():
+        padl_bayes.load(kept / "fit.padl")
+    assert sweeps_in(kept / "gibbs") in range(0, SWEEPS + 1, CHUNK)
+    if out.exists():
+        from_netcdf(out / "posterior.nc")
+        padl_bayes.load(out / "fit.padl")
+    return kept.exists()
+
+
+def check_same(out, whole):
+    found, wanted = (from_netcdf(folder / "posterior.nc") for folder in (out, whole))
+    for group in GROUPS:
+        assert set(found[group].data_vars) == set(wanted[group].data_vars) != set()
+        for name, drawn in wanted[group].data_vars.items():
+            np.testing.assert_array_equal(found[group][name].values, drawn.values, err_msg=name)
+    ours, theirs = (padl_bayes.load(folder / "fit.padl") for folder in (out, whole))
+    np.testing.assert_array_equal(ours.components_, theirs.components_)
+    assert [path.name for path in out.parent.iterdir() if not path.name.startswith(".")] == [out.name]
+
+
+def finish(run, out, whole):
+    """Go on as a user would: with --resume if there is a checkpoint, from the start if there is nothing."""
+    if check_loadable(out):
+        run(out, "--resume")
+    elif not out.exists():
+        run(out)
+    check_same(out, whole)
+
+
+@pytest.fixture
+def whole(run, tmp_path):
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    run(folder / "out")
+    return folder / "out"
+
+
+def test_a_killed_run_and_an_interrupted_one_go_on_to_the_bit(run, start, whole, tmp_path):
+    out = tmp_path / "runs" / "out"
+    out.parent.mkdir()
+    process = start("sample", out)
+    wait_for_sweeps(process, out)
+    assert kill(process)
+    process = start("sample", out, "--resume")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130, said
+    held = sweeps_in(checkpoint_of(out) / "gibbs")
+    assert 30 < held < SWEEPS
+    assert said.splitlines()[-1].startswith(
+        f"Interrupted: checkpoint {str(checkpoint_of(out))!r} holds {held} "
+    )
+    finish(run, out, whole)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random(run, start, whole, tmp_path):
+    """Moments are random, one in each twentieth of a run."""
+
+    def new(name):
+        (tmp_path / name).mkdir()
+        return tmp_path / name / "out"
+
+    for name in ("compiled", "timed"):
+        begun = time.monotonic()
+        assert start("sample", new(name)).wait() == 0
+    took = time.monotonic() - begun
+    check_same(tmp_path / "timed" / "out", whole)
+    rng, killed, held = np.random.default_rng(0), 0, set()
+    for i in range(KILLS):
+        out = new(f"{i}")
+        process = start("sample", out)
+        time.sleep(took * (i + rng.random()) / KILLS)
+        killed += kill(process)
+        held.add(sweeps_in(checkpoint_of(out) / "gibbs"))
+        finish(run, out, whole)
+    assert killed >= KILLS - 2
+    assert len(held) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["fit", "tradeoff"])
+def test_runs_without_checkpoints_leave_all_or_nothing(command, start, tmp_path):
+    begun = time.monotonic()
+    (tmp_path / "whole").mkdir()
+    options = ["--n-atoms", "4", "--quiet"]
+    assert start(command, tmp_path / "whole" / "out", *options).wait() == 0
+    took = time.monotonic() - begun
+    names = sorted(os.listdir(tmp_path / "whole" / "out"))
+    for i, share in enumerate(np.random.default_rng(0).random(5)):
+        out = tmp_path / f"{i}" / "out"
+        out.parent.mkdir()
+        process = start(command, out, *options)
+        time.sleep(took * share)
+        kill(process)
+        assert not out.exists() or sorted(os.listdir(out)) == names
+        assert [name for name in os.listdir(out.parent) if not name.startswith(".")] == ["out"] * out.exists()
