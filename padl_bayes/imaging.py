@@ -10,6 +10,7 @@ import numpy as np
 from scipy.fft import dct
 from scipy.ndimage import gaussian_filter
 
+from ._options import check_generator_seed
 from ._validation import as_real_array, check_choice, check_count, check_scalar
 from .inference.em import code_em
 from .inference.fixed_size import learn
@@ -227,7 +228,7 @@ def _check_settings(n_atoms, noise_scale, n_patches, slab, rule, random_state):
         check_count(n_patches, "n_patches", minimum=2),
         slab,
         rule,
-        check_count(random_state, "random_state", minimum=0),
+        check_generator_seed(random_state),
     )
 
 
