@@ -8,9 +8,11 @@ import time
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from jax.experimental.compilation_cache import compilation_cache
 
 import padl_bayes
 from padl_bayes.arviz_io import from_netcdf
@@ -23,20 +25,24 @@ from tests.runs.killed import CHUNK
 ROOT = Path(__file__).resolve().parents[2]
 REST = 0.03
 KILLS = 20
-SIZES = ["--n-atoms", "4", "--quiet", "--num-warmup", "30", "--num-samples", "40", "--num-chains", "2"]
-SWEEPS = 70
+SIZES = ["--n-atoms", "4", "--quiet", "--num-warmup", "30", "--num-samples", "80", "--num-chains", "2"]
+WARM_UP, SWEEPS = 30, 110
 GROUPS = ("posterior", "sample_stats", "codes_moments", "observed_data")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def compiled(tmp_path_factory):
-    """Environment of processes that compile nothing twice."""
-    folder = tmp_path_factory.mktemp("compiled")
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(folder),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    """This process and those that it starts compile nothing twice; the environment of the latter."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    settings = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0}
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield os.environ | {"PYTHONPATH": str(ROOT)} | {name.upper(): str(v) for name, v in settings.items()}
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +89,9 @@ def kill(process):
     return process.returncode == -signal.SIGKILL
 
 
-def wait_for_sweeps(process, out):
-    """Wait until a checkpoint holds some draws."""
-    while sweeps_in(checkpoint_of(out) / "gibbs") <= 30:
+def wait_for_sweeps(process, out, number):
+    """Wait until a checkpoint holds more sweeps than this."""
+    while sweeps_in(checkpoint_of(out) / "gibbs") <= number:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
 
@@ -134,14 +140,15 @@ def test_a_killed_run_and_an_interrupted_one_go_on_to_the_bit(run, start, whole,
     out = tmp_path / "runs" / "out"
     out.parent.mkdir()
     process = start("sample", out)
-    wait_for_sweeps(process, out)
+    wait_for_sweeps(process, out, WARM_UP)
     assert kill(process)
     process = start("sample", out, "--resume")
+    wait_for_sweeps(process, out, sweeps_in(checkpoint_of(out) / "gibbs"))
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
     assert process.returncode == 130, said
     held = sweeps_in(checkpoint_of(out) / "gibbs")
-    assert 30 < held < SWEEPS
+    assert WARM_UP < held <= SWEEPS
     assert said.splitlines()[-1].startswith(
         f"Interrupted: checkpoint {str(checkpoint_of(out))!r} holds {held} "
     )
