@@ -1,12 +1,14 @@
-"""``python -m tests.runs.killed SECONDS ARGUMENT ...``: the command padl, all of whose files are written slowly.
+"""``python -m tests.runs.killed SIGNAL MOMENT DELAY ARGUMENT ...``: the command padl, which sends itself a signal.
 
-A run that is killed at a random moment is then often killed while it writes.
+Moments are before and after each change of a file's name or place on disk, and half-way through what is written into a
+checkpoint; the signal comes at the one of this number, from 0, or so many seconds later. Their number, if none is
+reached, is the last line on standard output.
 """
 
 import io
 import os
 import sys
-import time
+import threading
 
 import numpy as np
 
@@ -15,40 +17,62 @@ from padl_bayes.cli import main
 from padl_bayes.inference.gibbs import chains, run
 
 CHUNK = 10
-SLOW = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
+CHANGES = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
 
 
-def slowly(function, seconds):
-    """The function with a rest before and after."""
+class Moments:
+    """Counts them, and sends a signal at one."""
+
+    def __init__(self, number, moment, delay):
+        self.count = 0
+        self._number, self._moment, self._delay = number, moment, delay
+
+    def __call__(self):
+        if self.count == self._moment:
+            if self._delay:
+                threading.Timer(self._delay, self._send).start()
+            else:
+                self._send()
+        self.count += 1
+
+    def _send(self):
+        os.kill(os.getpid(), self._number)
+
+
+def around(function, moments):
+    """The function with a moment before and after."""
 
     def call(*arguments, **options):
-        time.sleep(seconds)
+        moments()
         done = function(*arguments, **options)
-        time.sleep(seconds)
+        moments()
         return done
 
     return call
 
 
-def in_two_parts(savez, seconds):
-    """`np.savez` with a rest where half of the bytes are written."""
+def in_two_parts(savez, moments):
+    """`np.savez` with a moment where half of the bytes are written."""
 
     def call(file, **arrays):
         whole = io.BytesIO()
         savez(whole, **arrays)
         content = whole.getvalue()
-        for part in (content[: len(content) // 2], content[len(content) // 2 :]):
-            os.write(file.fileno(), part)
-            time.sleep(seconds)
+        os.write(file.fileno(), content[: len(content) // 2])
+        moments()
+        os.write(file.fileno(), content[len(content) // 2 :])
 
     return call
 
 
 if __name__ == "__main__":
-    rest = float(sys.argv[1])
-    for name in SLOW:
-        setattr(os, name, slowly(getattr(os, name), rest))
-    np.savez = in_two_parts(np.savez, rest)
+    number, moment, delay, *arguments = sys.argv[1:]
+    moments = Moments(int(number), int(moment), float(delay))
+    for name in CHANGES:
+        setattr(os, name, around(getattr(os, name), moments))
+    np.savez = in_two_parts(np.savez, moments)
     run.CHUNK = chains.CHUNK = CHUNK
-    print("ready", flush=True)
-    main(sys.argv[2:], prog_name="padl")
+    try:
+        main(arguments, prog_name="padl")
+    finally:
+        print(moments.count)

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from padl_bayes.runs.posterior import checkpoint_of
 from tests.runs.killed import CHUNK
 
 ROOT = Path(__file__).resolve().parents[2]
-REST = 0.03
 KILLS = 20
 SIZES = ["--n-atoms", "4", "--quiet", "--num-warmup", "30", "--num-samples", "80", "--num-chains", "2"]
+FITTED = ["--n-atoms", "4", "--quiet"]
 WARM_UP, SWEEPS = 30, 110
 GROUPS = ("posterior", "sample_stats", "codes_moments", "observed_data")
 
@@ -66,34 +65,23 @@ def run(monkeypatch, data):
 
 
 @pytest.fixture
-def start(compiled, data):
-    """Start a slow ``padl`` in a process of its own; return it once all is imported."""
-    return partial(_start, compiled, data)
+def padl(compiled, data):
+    """Run ``padl`` in a process that sends itself a signal; return that process, completed."""
+    return partial(_padl, compiled, data)
 
 
-def _start(environment, data, command, out, *more):
-    arguments = [command, str(data), "--out", str(out), *(SIZES if command == "sample" else []), *more]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.runs.killed", str(REST), *arguments],
-        cwd=ROOT, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+def _padl(environment, data, command, out, *more, number=signal.SIGKILL, moment=-1, delay=0.0):
+    arguments = [command, data, "--out", out, *(SIZES if command == "sample" else FITTED), *more]
+    return subprocess.run(
+        [sys.executable, "-m", "tests.runs.killed", *map(str, (int(number), moment, delay, *arguments))],
+        cwd=ROOT, env=environment, text=True, capture_output=True, timeout=300,
     )  # fmt: skip
-    assert process.stdout.readline() == "ready\n", process.communicate()[1]
-    return process
 
 
-def kill(process):
-    """Whether there was something to kill."""
-    process.kill()
-    process.communicate()
-    return process.returncode == -signal.SIGKILL
-
-
-def wait_for_sweeps(process, out, number):
-    """Wait until a checkpoint holds more sweeps than this."""
-    while sweeps_in(checkpoint_of(out) / "gibbs") <= number:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
+def moments_of(done):
+    """How many moments a run had that ended by itself."""
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1])
 
 
 def check_loadable(out):
@@ -136,44 +124,35 @@ def whole(run, tmp_path):
     return folder / "out"
 
 
-def test_a_killed_run_and_an_interrupted_one_go_on_to_the_bit(run, start, whole, tmp_path):
+def test_a_killed_run_and_an_interrupted_one_go_on_to_the_bit(run, padl, whole, tmp_path):
     out = tmp_path / "runs" / "out"
     out.parent.mkdir()
-    process = start("sample", out)
-    wait_for_sweeps(process, out, WARM_UP)
-    assert kill(process)
-    process = start("sample", out, "--resume")
-    wait_for_sweeps(process, out, sweeps_in(checkpoint_of(out) / "gibbs"))
-    process.send_signal(signal.SIGINT)
-    said = process.communicate()[1]
-    assert process.returncode == 130, said
+    assert padl("sample", out, moment=60).returncode == -signal.SIGKILL
+    before = sweeps_in(checkpoint_of(out) / "gibbs")
+    done = padl("sample", out, "--resume", number=signal.SIGINT, moment=30)
+    assert done.returncode == 130, done.stderr
     held = sweeps_in(checkpoint_of(out) / "gibbs")
-    assert WARM_UP < held <= SWEEPS
-    assert said.splitlines()[-1].startswith(
-        f"Interrupted: checkpoint {str(checkpoint_of(out))!r} holds {held} "
-    )
+    assert WARM_UP < before < held < SWEEPS
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"Interrupted: checkpoint {str(checkpoint_of(out))!r} holds {held} sweeps")
     finish(run, out, whole)
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random(run, start, whole, tmp_path):
-    """Moments are random, one in each twentieth of a run."""
+def test_twenty_kills_at_random(run, padl, whole, tmp_path):
+    """Moments are random, one in each twentieth of a run; half of them are while something is written."""
 
     def new(name):
         (tmp_path / name).mkdir()
         return tmp_path / name / "out"
 
-    for name in ("compiled", "timed"):
-        begun = time.monotonic()
-        assert start("sample", new(name)).wait() == 0
-    took = time.monotonic() - begun
+    n_moments = moments_of(padl("sample", new("timed")))
     check_same(tmp_path / "timed" / "out", whole)
     rng, killed, held = np.random.default_rng(0), 0, set()
     for i in range(KILLS):
         out = new(f"{i}")
-        process = start("sample", out)
-        time.sleep(took * (i + rng.random()) / KILLS)
-        killed += kill(process)
+        moment, delay = int(n_moments * (i + rng.random()) / KILLS), 0.2 * rng.random() * (i % 2)
+        killed += padl("sample", out, moment=moment, delay=delay).returncode == -signal.SIGKILL
         held.add(sweeps_in(checkpoint_of(out) / "gibbs"))
         finish(run, out, whole)
     assert killed >= KILLS - 2
@@ -182,18 +161,17 @@ def test_twenty_kills_at_random(run, start, whole, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["fit", "tradeoff"])
-def test_runs_without_checkpoints_leave_all_or_nothing(command, start, tmp_path):
-    begun = time.monotonic()
-    (tmp_path / "whole").mkdir()
-    options = ["--n-atoms", "4", "--quiet"]
-    assert start(command, tmp_path / "whole" / "out", *options).wait() == 0
-    took = time.monotonic() - begun
-    names = sorted(os.listdir(tmp_path / "whole" / "out"))
-    for i, share in enumerate(np.random.default_rng(0).random(5)):
+def test_runs_without_checkpoints_leave_all_or_nothing(command, padl, tmp_path):
+    whole = tmp_path / "whole" / "out"
+    whole.parent.mkdir()
+    n_moments, names = moments_of(padl(command, whole)), sorted(os.listdir(whole))
+    for i, moment in enumerate(np.random.default_rng(0).integers(n_moments, size=5)):
         out = tmp_path / f"{i}" / "out"
         out.parent.mkdir()
-        process = start(command, out, *options)
-        time.sleep(took * share)
-        kill(process)
+        assert padl(command, out, moment=moment).returncode == -signal.SIGKILL
         assert not out.exists() or sorted(os.listdir(out)) == names
         assert [name for name in os.listdir(out.parent) if not name.startswith(".")] == ["out"] * out.exists()
+    out.parent.joinpath("new").mkdir()
+    done = padl(command, out.parent / "new" / "out", number=signal.SIGINT, moment=0)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "Interrupted: nothing was written")
+    assert os.listdir(out.parent / "new") == []
