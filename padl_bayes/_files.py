@@ -38,7 +38,10 @@ def write_whole(path, write, *, overwrite=False):
     if path.is_dir():
         raise FileExistsError(f"path {str(path)!r} is a folder; name a file in it")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"path {str(path)!r} exists already; pass another one or overwrite=True")
+        raise FileExistsError(
+            f"path {str(path)!r} exists already; pass another one or overwrite=True "
+            "(on the command line --overwrite)"
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist; create it first")
     unfinished = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"

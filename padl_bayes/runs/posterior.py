@@ -160,7 +160,8 @@ def _open_checkpoint(folder, method, resume, overwrite):
     if kept.exists() and not resume:
         if not overwrite:
             raise FileExistsError(
-                f"checkpoint {str(kept)!r} of a run that was stopped exists: resume it, or overwrite it"
+                f"checkpoint {str(kept)!r} of a run that was stopped exists: go on with it (--resume), "
+                "or start again (--overwrite)"
             )
         names = {path.name for path in kept.iterdir() if not path.name.startswith(UNFINISHED)}
         if names - {FIT, "gibbs"}:

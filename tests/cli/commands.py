@@ -39,3 +39,32 @@ def planted_posterior(size, seed, console, progress):
     }
     posterior = to_arviz(samples, X=rng.normal(size=(6, 64)), attrs={"wall_time": 1.0})
     return np.ones((6, 64)), SimpleNamespace(n_active_=3), posterior
+
+
+class Watch:
+    """Stand-in for the progress of the sampler that counts sweeps and interrupts after so many calls."""
+
+    def __init__(self, calls=None):
+        self.calls, self.stages = calls, []
+
+    def __call__(self, enabled, total):
+        return self
+
+    def __enter__(self):
+        return self.advance
+
+    def __exit__(self, *error):
+        return None
+
+    def advance(self, sweeps, stage, state):
+        if len(self.stages) == self.calls:
+            raise KeyboardInterrupt
+        self.stages.append((stage, sweeps))
+
+
+def examples_of(command):
+    """Arguments of each example in the help of a command, the command's name first."""
+    done = run(command, "--help")
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.output.splitlines() if line.startswith("    padl ")]
+    return [arguments for _, *arguments in lines]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import padl_bayes
 from padl_bayes.cli import main
 from padl_bayes.exceptions import AtomBoundWarning, warn
-from tests.cli.commands import run
+from tests.cli.commands import examples_of, run
 
 
 def test_refusals_in_json(tmp_path):
@@ -23,11 +23,9 @@ def test_refusals_in_json(tmp_path):
 
 @pytest.mark.parametrize("command", sorted(main.commands))
 def test_help_shows_an_example_that_is_understood(command):
-    done = run(command, "--help")
-    assert done.exit_code == 0
-    examples = [line.split() for line in done.output.splitlines() if line.startswith("    padl ")]
+    examples = examples_of(command)
     assert examples
-    for _, name, *arguments in examples:
+    for name, *arguments in examples:
         assert name == command
         main.commands[name].make_context(name, arguments)
 
@@ -43,8 +41,36 @@ def test_help_tells_exit_codes_and_completion_works():
         # bash is asked for its version, and need not be there
         assert script.exit_code == 0 or shell == "bash"
         assert shell == "bash" or "padl" in script.output
-    words = {"COMP_WORDS": "padl f", "COMP_CWORD": "1", "_PADL_COMPLETE": "bash_complete"}
-    assert CliRunner().invoke(main, [], prog_name="padl", env=words).output.strip() == "plain,fit"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("padl f", {"plain,fit"}),
+        ("padl tra", {"plain,transform", "plain,tradeoff"}),
+        ("padl fit --n", {"plain,--n-atoms", "plain,--n-patches", "plain,--nonnegative"}),
+        ("padl sample run --method ", {"plain,gibbs", "plain,nuts", "plain,svi"}),
+        ("padl transform ru", {"file,ru"}),
+    ],
+)
+def test_the_tab_key_completes(typed, completed):
+    words = {
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - (not typed.endswith(" "))),
+        "_PADL_COMPLETE": "bash_complete",
+    }
+    done = CliRunner().invoke(main, [], prog_name="padl", env=words)
+    assert set(done.output.split()) == completed
+
+
+def test_an_error_of_the_program_is_exit_code_1(data, tmp_path, monkeypatch):
+    def fit_run(X, folder, *more, **options):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("padl_bayes.runs.fit_run", fit_run)
+    done = run("fit", data, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert isinstance(done.exception, ZeroDivisionError)
 
 
 def test_warnings_of_the_package_are_lines(data, tmp_path, monkeypatch):

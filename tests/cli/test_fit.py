@@ -64,8 +64,8 @@ def test_unusable_data_and_settings_are_refused_in_one_line(data, tmp_path, X):
     check_refused(run("fit", data, "--out", tmp_path / "no" / "out"), "does not exist")
     assert not out.exists()
     out.mkdir()
-    check_refused(run("fit", data, "--out", out), str(out), "exists already")
-    check_refused(run("demo", "--out", out), str(out), "exists already")
+    check_refused(run("fit", data, "--out", out), str(out), "exists already", "--overwrite")
+    check_refused(run("demo", "--out", out), str(out), "exists already", "--overwrite")
     assert os.listdir(out) == []
     with pytest.raises(FileExistsError):
         CliRunner().invoke(main, ["demo", "--out", str(out), "--debug"], catch_exceptions=False)

@@ -11,28 +11,7 @@ import pytest
 import padl_bayes
 from padl_bayes import PADL
 from padl_bayes.arviz_io import from_netcdf
-from tests.cli.commands import check_refused, planted_posterior, run
-
-
-class Watch:
-    """Stand-in for the progress of the sampler that counts sweeps and interrupts after so many calls."""
-
-    def __init__(self, calls=None):
-        self.calls, self.stages = calls, []
-
-    def __call__(self, enabled, total):
-        return self
-
-    def __enter__(self):
-        return self.advance
-
-    def __exit__(self, *error):
-        return None
-
-    def advance(self, sweeps, stage, state):
-        if len(self.stages) == self.calls:
-            raise KeyboardInterrupt
-        self.stages.append((stage, sweeps))
+from tests.cli.commands import Watch, check_refused, planted_posterior, run
 
 
 def test_sampling_goes_on_where_it_was_interrupted(data, tmp_path, X, monkeypatch):
@@ -64,7 +43,7 @@ def test_sampling_goes_on_where_it_was_interrupted(data, tmp_path, X, monkeypatc
     assert last.startswith("Interrupted: checkpoint ")
     assert "out.checkpoint' holds 12 sweeps" in last
     assert not (tmp_path / "out").exists()
-    check_refused(sample(None)[0], "out.checkpoint", "resume it, or overwrite it")
+    check_refused(sample(None)[0], "out.checkpoint", "--resume", "--overwrite")
     check_refused(sample(None, "--resume", "--seed", "1")[0], "other data or settings of the fit")
     check_refused(sample(None, "--resume", "--keep-codes", "draws")[0], "keep_codes = 'moments'")
     np.save(data, X[::-1])
