@@ -5,7 +5,7 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks clean
+.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks baselines clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,9 @@ notebooks: $(VENV)/.installed  ## run the notebooks and write them with their ou
 
 check-notebooks: $(VENV)/.installed  ## run the sources of the notebooks at toy size
 	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py
+
+baselines: $(VENV)/.installed  ## what the pictures of the plots are compared with, drawn again; look at them
+	$(BIN)/python -m tests.plots.pictures
 
 clean:
 	rm -rf .venv-* build dist demo-report .pytest_cache .mypy_cache .ruff_cache

@@ -7,6 +7,8 @@ from pathlib import Path
 
 _MARK = b"padl_bayes sha256 "
 SEAL_SIZE = len(_MARK) + 64
+UNFINISHED = ".padl-"
+"""Names of files that `write_whole` has not completed start with this; a run that was killed leaves one."""
 _CHUNK = 2**20
 
 
@@ -36,10 +38,13 @@ def write_whole(path, write, *, overwrite=False):
     if path.is_dir():
         raise FileExistsError(f"path {str(path)!r} is a folder; name a file in it")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"path {str(path)!r} exists already; pass another one or overwrite=True")
+        raise FileExistsError(
+            f"path {str(path)!r} exists already; pass another one or overwrite=True "
+            "(on the command line --overwrite)"
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist; create it first")
-    unfinished = path.parent / f".padl-{secrets.token_hex(8)}"
+    unfinished = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         write(unfinished)
         with open(unfinished, "rb+") as file:

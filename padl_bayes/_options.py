@@ -18,6 +18,11 @@ def check_seed(value, name="random_state"):
     return seed
 
 
+def check_generator_seed(value, name="random_state"):
+    """Return a seed of NumPy's generators, an int of any size."""
+    return check_count(value, name, minimum=0)
+
+
 def check_flag(value, name):
     """Return a switch as a bool."""
     if isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1)):

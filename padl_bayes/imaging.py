@@ -10,6 +10,7 @@ import numpy as np
 from scipy.fft import dct
 from scipy.ndimage import gaussian_filter
 
+from ._options import check_generator_seed
 from ._validation import as_real_array, check_choice, check_count, check_scalar
 from .inference.drawn_codes import moments_by_draws
 from .inference.fixed_size import learn
@@ -222,7 +223,7 @@ def _check_settings(n_atoms, noise_scale, n_patches, slab, random_state):
         None if noise_scale is None else check_scalar(noise_scale, "noise_scale", strict=True),
         check_count(n_patches, "n_patches", minimum=2),
         slab,
-        check_count(random_state, "random_state", minimum=0),
+        check_generator_seed(random_state),
     )
 
 

@@ -22,9 +22,9 @@ from padl_bayes.cli._common import (
 @saying_options
 def demo(out, overwrite, quick, seed, quiet, as_json, debug):
     """Fit natural patches and digits, compare, sample a posterior, write a report."""
-    from padl_bayes.demo import run_demo
-
     with refusals(debug, as_json):
+        from padl_bayes.demo import run_demo
+
         console = Console(stderr=True, quiet=quiet)
         page = run_demo(
             out, quick=quick, overwrite=overwrite, random_state=seed, console=console, progress=not quiet

@@ -58,9 +58,9 @@ def fit(
 ):
     """Fit DATA (.npy, .npz, .csv or .parquet, a sample a row, or a folder of images); write the fit (fit.padl),
     components, codes and a report."""
-    from padl_bayes.runs import fit_run
-
     with refusals(debug, as_json):
+        from padl_bayes.runs import fit_run
+
         X, image_shape = read_data(data, key, patch_shape, n_patches, image_shape, seed)
         X, _ = check_training_data(X)
         page, status = fit_run(

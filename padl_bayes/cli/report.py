@@ -24,8 +24,8 @@ from padl_bayes.cli._common import (
 @debug_option
 def report(posterior, out, overwrite, image_shape, as_json, debug):
     """Report on POSTERIOR, a netCDF file of aligned draws that this package wrote."""
-    from padl_bayes.runs import posterior_run
-
     with refusals(debug, as_json):
+        from padl_bayes.runs import posterior_run
+
         page = posterior_run(posterior, out, image_shape=image_shape, overwrite=overwrite)
     finish_report(as_json, page, command="report")

@@ -20,6 +20,12 @@ def _count(name, default, text):
     return click.option(name, type=click.IntRange(1), default=default, show_default=True, help=text)
 
 
+def _left(out):
+    from padl_bayes.runs import left_of_sampling
+
+    return left_of_sampling(out)
+
+
 @click.command(
     epilog=examples(
         "padl sample run --out posterior",
@@ -71,9 +77,9 @@ def sample(
 
     Gibbs saves to OUT.checkpoint on the way, which goes once the report is written.
     """
-    from padl_bayes.runs import left_of_sampling, sample_run
+    with refusals(debug, as_json, left=lambda: _left(out)):
+        from padl_bayes.runs import sample_run
 
-    with refusals(debug, as_json, left=lambda: left_of_sampling(out)):
         estimator, X, image_shape = read_source(
             source,
             {"key": key, "patch_shape": patch_shape, "n_patches": n_patches},

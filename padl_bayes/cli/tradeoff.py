@@ -73,10 +73,10 @@ def tradeoff(
 
     The chosen weights go into padl fit --method map --alpha.
     """
-    from padl_bayes.report import check_folder
-    from padl_bayes.runs import fitted_to, tradeoff_run
-
     with refusals(debug, as_json):
+        from padl_bayes.report import check_folder
+        from padl_bayes.runs import fitted_to, tradeoff_run
+
         check_folder(out, overwrite=overwrite)
         estimator, X, _ = read_source(
             source,

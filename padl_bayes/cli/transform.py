@@ -26,9 +26,9 @@ from padl_bayes.reading import read_matrix
 def transform(fit, data, out, overwrite, key, rule, quiet, as_json, debug):
     """Write the codes of DATA (.npy, .npz, .csv or .parquet, a sample a row), given FIT: a fit.padl, or the folder of
     padl fit."""
-    from padl_bayes.runs import load_fit, transform_run
-
     with refusals(debug, as_json):
+        from padl_bayes.runs import load_fit, transform_run
+
         estimator, X = load_fit(fit), read_matrix(data, key)
         with Console(stderr=True, quiet=quiet).status("coding"):
             shape = transform_run(estimator, X, out, rule=rule, overwrite=overwrite)

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from padl_bayes._validation import check_count, check_matrix, check_scalar
+from padl_bayes._options import check_generator_seed
+from padl_bayes._validation import check_matrix, check_scalar
 
 
 class Split(NamedTuple):
@@ -22,7 +23,7 @@ def float_type(dtype):
 
 
 def generator(seed):
-    return np.random.default_rng(check_count(seed, "seed", minimum=0))
+    return np.random.default_rng(check_generator_seed(seed, "seed"))
 
 
 def split(X, held_out=0.2, *, seed):

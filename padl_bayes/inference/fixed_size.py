@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._options import check_generator_seed
 from .._precision import precision_of
 from .._validation import check_count, check_training_data
 from ..kernels import draw_tiles
@@ -116,7 +117,7 @@ def learn(X, n_atoms, *, mask=None, noise_scale=None, slab="bernoulli_laplace", 
     Learned
     """
     X, mask = check_training_data(X, mask)
-    rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
+    rng = np.random.default_rng(check_generator_seed(random_state))
     key = (slab, False)
     n_atoms = padded_atoms(check_count(n_atoms, "n_atoms"))
     settings = moves.Settings(key, n_atoms, em.History(10**6))

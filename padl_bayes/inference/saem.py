@@ -25,7 +25,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma, expit, logit
 
-from padl_bayes._options import check_seed
+from padl_bayes._options import check_flag, check_seed
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_choice, check_count, check_scalar, check_training_data
 from padl_bayes.inference.gibbs.chains import Chains, advance
@@ -289,6 +289,7 @@ def fit_saem(
     started = time.perf_counter()
     X, mask = check_training_data(X, mask)
     check_choice(slab, "slab", tuple(NAMES))
+    nonnegative, progress = check_flag(nonnegative, "nonnegative"), check_flag(progress, "progress")
     fixed = check_fixed(fixed, X)
     free = _free(fixed, slab)
     start = None if init is None else start_of(init, X, slab)
@@ -299,7 +300,7 @@ def fit_saem(
         "power": check_scalar(power, "power", minimum=0.5, maximum=1, strict=True),
     }  # fmt: skip
     n_entries = X.size if mask is None else int(mask.sum())
-    model = _Model(slab, bool(nonnegative), len(X), n_atoms, n_entries)
+    model = _Model(slab, nonnegative, len(X), n_atoms, n_entries)
     values = _first_guess(model, X, start) | {name: fixed[name] for name in fixed if name != "dictionary"}
     # Rates of 0 and 1 are compiled in; what is estimated is neither.
     kernel = Gibbs(n_atoms, slab=slab, nonnegative=nonnegative, fixed=fixed | values)

@@ -6,12 +6,11 @@ library.
 """
 
 import functools
-import os
 import platform
 import sys
 from pathlib import Path
 
-from .handlers import FOLDER, VARIABLE, load
+from .handlers import FOLDER, VARIABLE, load, setting
 
 # What each level adds, by the names that Linux has for it; best first.
 LEVELS = {
@@ -44,7 +43,7 @@ def best_level(flags):
 @functools.cache
 def level():
     """Level of the kernels in use, their handlers registered; None where the reference has to do."""
-    asked = os.environ.get(VARIABLE, "auto")
+    asked = setting()
     if asked not in ("auto", "off", *LEVELS) and not Path(asked).is_file():
         raise ValueError(
             f"{VARIABLE} must be auto, off, one of {', '.join(LEVELS)}, or a library, found {asked!r}"

@@ -5,11 +5,10 @@
 
 import ctypes
 import functools
-import os
 
 import jax
 
-from .handlers import FOLDER, VARIABLE, load
+from .handlers import FOLDER, load, setting
 
 LIBRARY = "libpadl_cuda.so"
 HANDLERS = ("code_sweep", "row_sweep")
@@ -34,6 +33,6 @@ def _check(library):
 def tag():
     """End of the handlers' names, once they are registered; None where the reference has to do."""
     path = FOLDER / LIBRARY
-    if os.environ.get(VARIABLE) == "off" or not path.is_file() or not _has_gpu():
+    if setting() == "off" or not path.is_file() or not _has_gpu():
         return None
     return "cuda" if load(path, "cuda", HANDLERS, "CUDA", _check) else None

@@ -4,6 +4,7 @@ Every call takes the ``tag`` of a library, the end of the names under which `loa
 """
 
 import ctypes
+import os
 from pathlib import Path
 
 import jax
@@ -20,6 +21,11 @@ from .slabs import SLABS
 VARIABLE = "PADL_BAYES_KERNELS"
 FOLDER = Path(__file__).parent / "lib"
 SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+
+
+def setting():
+    """What `VARIABLE` asks for; empty is not set."""
+    return os.environ.get(VARIABLE) or "auto"
 
 
 def target(kernel, dtype, tag):

@@ -33,7 +33,8 @@ def save(obj, path, *, codec=None, overwrite=False):
         goes on from them; that of its ``fit_`` does not.
     codec : "padl" or tradeoff.Codec, optional
         Keep the dictionary and sparse codes of a fit only, rounded and entropy-coded: a hundredth of the bytes or
-        less. `load` gives back what ``tradeoff.compress(obj, precision=codec.precision)`` returns, to the bit.
+        less. `load` gives back what `tradeoff.compress` of the fit returns, to the bit: with a `tradeoff.Codec` at
+        its ``precision``, with "padl" at the default, which is that of the operating point where the fit has one.
         Needs constriction (``pip install 'padl-bayes[codec]'``).
     overwrite : bool
         Replace an existing file.
@@ -69,7 +70,7 @@ def save(obj, path, *, codec=None, overwrite=False):
             raise TypeError("codec stores the dictionary and codes of a fit, found a posterior: leave it out")
         return to_netcdf(obj, path, overwrite=overwrite)
     if codec is not None and not isinstance(obj, Stored):
-        obj = compress(obj, precision=_check_codec(codec).precision)
+        obj = compress(obj, precision=_precision(codec))
     if isinstance(obj, Stored):
         return write_whole(path, lambda file: file.write_bytes(encode(obj)), overwrite=overwrite)
     name = type(obj).__name__
@@ -81,12 +82,13 @@ def save(obj, path, *, codec=None, overwrite=False):
     return write_whole(path, lambda file: write_archive(obj, file, __version__), overwrite=overwrite)
 
 
-def _check_codec(codec):
+def _precision(codec):
+    """Step of the codes that a codec asks for; None for the default."""
     if isinstance(codec, str) and codec == "padl":
-        return Codec()
+        return None
     if not isinstance(codec, Codec):
         raise TypeError(f"codec must be None, 'padl' or a tradeoff.Codec, found {codec!r}")
-    return codec
+    return codec.precision
 
 
 def load(path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from padl_bayes._validation import check_array, check_scalar
 
@@ -17,8 +17,8 @@ def new_figure(fig, size):
     """Return ``fig``, or a new figure of ``size`` inches that is not registered with pyplot."""
     if fig is None:
         return Figure(figsize=size, layout="constrained")
-    if not isinstance(fig, Figure):
-        raise TypeError(f"fig must be a matplotlib Figure, found {type(fig).__name__}")
+    if not isinstance(fig, FigureBase):
+        raise TypeError(f"fig must be a matplotlib Figure or SubFigure, found {type(fig).__name__}")
     return fig
 
 
@@ -29,6 +29,35 @@ def new_axes(ax, size):
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be matplotlib Axes, found {type(ax).__name__}")
     return ax
+
+
+def new_panels(fig, axes, size, rows, columns, **shared):
+    """What was drawn into, and axes (rows, columns): the ``axes`` that were given, or new ones of ``fig``.
+
+    Parameters
+    ----------
+    fig : Figure, SubFigure or None
+        None for a new figure of ``size`` inches.
+    axes : array_like of Axes or None
+        As many as there are panels.
+    """
+    if axes is None:
+        fig = new_figure(fig, size)
+        return fig, fig.subplots(rows, columns, squeeze=False, **shared)
+    found = np.asarray(axes, dtype=object)
+    if fig is not None:
+        raise TypeError("fig or axes must be None, found both")
+    if not all(isinstance(ax, Axes) for ax in found.flat):
+        raise TypeError(f"axes must be matplotlib Axes, found {axes!r}")
+    if found.size != rows * columns:
+        raise ValueError(f"axes must be {rows} x {columns} for these panels, found shape {found.shape}")
+    return axes, found.reshape(rows, columns)
+
+
+def headline(fig, text, size=NORMAL):
+    """Write ``text`` above a figure, where there is one to write above: axes that were given are part of another."""
+    if text and isinstance(fig, FigureBase):
+        fig.suptitle(text, x=0.01, ha="left", fontsize=size, color=INK)
 
 
 def dress(ax, *, xlabel=None, ylabel=None, title=None, grid="y"):

@@ -78,7 +78,7 @@ def activation_log_odds(log_odds=None, *, draws=None, level=0.9, title=None, ax=
         fontsize=SMALL,
         color=MUTED,
     )
-    ylabel = "log odds of activation (nats)"
+    ylabel = "log odds (nats)"
     return dress(ax, xlabel=ATOM, ylabel=_with_level(ylabel, interval, level), title=title)
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 
 from padl_bayes._validation import check_array, check_count
-from padl_bayes.plots._style import BLUE, FAINT, INK, LARGE, NORMAL, new_figure, say
+from padl_bayes.plots._style import BLUE, FAINT, INK, LARGE, NORMAL, new_axes, new_figure, say
 
 MAP = "RdBu_r"
 LABEL_ROOM = 0.34
@@ -22,6 +23,7 @@ def gallery(
     max_atoms=128,
     title=None,
     fig=None,
+    ax=None,
 ):
     """Draw all atoms: as images in a diverging map with zero white, or as lines.
 
@@ -40,11 +42,14 @@ def gallery(
     max_atoms : int
         Draw the first so many at most.
     title : str, optional
-    fig : matplotlib.figure.Figure, optional
+    fig : matplotlib.figure.Figure or SubFigure, optional
+    ax : matplotlib.axes.Axes, optional
+        In place of a figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure or Axes
+        What was drawn into.
 
     Raises
     ------
@@ -56,9 +61,9 @@ def gallery(
     Each atom has its own scale, symmetric around zero: atoms are unit-norm, their sign is free.
     """
     if not np.size(dictionary):
-        fig = new_figure(fig, (4, 1))
-        say(fig.add_subplot(), "no active atom")
-        return fig
+        drawn, ax = _place(fig, ax, (4, 1))
+        say(ax, "no active atom")
+        return drawn
     dictionary = check_array(dictionary, "dictionary", ("K", "P"))
     n_atoms, n_features = dictionary.shape
     if image_shape is not None:
@@ -76,8 +81,7 @@ def gallery(
     inches = 1.4 if image_shape is None else 0.68
     stretch = 0.55 if image_shape is None else 1.0
     size = (inches * columns * (wide + GAP) + 0.3, inches * stretch * rows * (tall + room) + 0.55)
-    fig = new_figure(fig, size)
-    ax = fig.add_subplot()
+    drawn, ax = _place(fig, ax, size)
     corners = [(i % columns * (wide + GAP), -(i // columns) * (tall + room)) for i in range(len(order))]
     if image_shape is None:
         _draw_lines(ax, dictionary[order], corners)
@@ -91,7 +95,17 @@ def gallery(
     ax.set_aspect("equal" if image_shape is not None else "auto")
     ax.set_axis_off()
     _head(ax, title, len(order), n_atoms, label_name if labels is not None else None)
-    return fig
+    return drawn
+
+
+def _place(fig, ax, size):
+    """What was drawn into, and the axes: ``ax``, or new ones of ``fig``."""
+    if ax is None:
+        fig = new_figure(fig, size)
+        return fig, fig.add_subplot()
+    if fig is not None:
+        raise TypeError("fig or ax must be None, found both")
+    return ax, new_axes(ax, size)
 
 
 def check_image_shape(image_shape, n_features):
@@ -117,6 +131,7 @@ def _draw_images(ax, images, corners, size):
     for image, (x, y) in zip(images, corners, strict=True):
         limit = np.abs(image).max() or 1.0
         extent = (x, x + wide, y - tall, y)
+        ax.add_patch(Rectangle((x, y - tall), wide, tall, fill=False, edgecolor=FAINT, linewidth=0.8))
         ax.imshow(image, cmap=MAP, vmin=-limit, vmax=limit, extent=extent, interpolation="nearest")
 
 

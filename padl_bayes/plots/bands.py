@@ -3,7 +3,18 @@
 import numpy as np
 
 from padl_bayes._validation import check_array, check_count
-from padl_bayes.plots._style import BLUE, INK, MUTED, NORMAL, ORANGE, SMALL, new_figure, percent, quantiles
+from padl_bayes.plots._style import (
+    BLUE,
+    FAINT,
+    INK,
+    MUTED,
+    ORANGE,
+    SMALL,
+    headline,
+    new_panels,
+    percent,
+    quantiles,
+)
 from padl_bayes.plots.atoms import MAP, check_image_shape
 
 
@@ -18,6 +29,7 @@ def atom_bands(
     columns=4,
     title=None,
     fig=None,
+    axes=None,
 ):
     """Draw atoms with posterior bands, from aligned draws.
 
@@ -37,11 +49,15 @@ def atom_bands(
         Probability of the bands.
     max_atoms, columns : int
     title : str, optional
-    fig : matplotlib.figure.Figure, optional
+        Of the figure; ``axes`` are part of one of yours.
+    fig : matplotlib.figure.Figure or SubFigure, optional
+    axes : array_like of matplotlib.axes.Axes, optional
+        In place of a figure: ``columns`` of them in each row, and two rows for a row of images.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure or array_like of Axes
+        What was drawn into.
 
     Raises
     ------
@@ -61,29 +77,25 @@ def atom_bands(
     shown = order[share[order] > 0][: check_count(max_atoms, "max_atoms")]
     truth = None if truth is None else check_array(truth, "truth", ("K", n_features))
     bands = [quantiles(draws[on[:, k], k], level) for k in shown]
-    heads = [f"{k + 1}" if active is None else f"{k + 1}: P {share[k]:.2f}" for k in shown]
+    heads = [f"{k + 1}" if active is None else f"{k + 1}: P(active) {share[k]:.2f}" for k in shown]
     columns = max(1, min(check_count(columns, "columns"), len(shown)))
-    rows = -(-len(shown) // columns)
+    rows = max(1, -(-len(shown) // columns))
     if image_shape is None:
-        fig = new_figure(fig, (1.9 * columns, 1.25 * rows + 0.5))
-        _lines(
-            fig.subplots(max(rows, 1), columns, sharex=True, sharey=True, squeeze=False),
-            shown,
-            bands,
-            heads,
-            truth,
-        )
+        size = (1.9 * columns, 1.25 * rows + 0.5)
+        drawn, panels = new_panels(fig, axes, size, rows, columns, sharex=True, sharey=True)
+        _lines(panels, shown, bands, heads, truth)
     else:
         shape = check_image_shape(image_shape, n_features)
-        fig = new_figure(fig, (1.1 * columns, 2.1 * rows + 0.5))
-        _images(fig.subplots(2 * max(rows, 1), columns, squeeze=False), bands, heads, shape)
-    name = (
-        f"{percent(level)} band"
-        if image_shape is None
-        else f"below each atom the width of its {percent(level)} band"
-    )
-    fig.suptitle(f"{title}; {name}" if title else name, x=0.01, ha="left", fontsize=NORMAL, color=INK)
-    return fig
+        size = (1.1 * columns, (2.2 * shape[0] / shape[1] + 0.3) * rows + 0.3)
+        drawn, panels = new_panels(fig, axes, size, 2 * rows, columns)
+        widest = max((float(np.max(upper - lower)) for lower, _, upper in bands), default=0.0) or 1.0
+        _images(panels, bands, heads, shape, widest)
+    if image_shape is None:
+        name = f"{percent(level)} band{'' if truth is None else ', dots: truth'}"
+    else:
+        name = f"below: width of the {percent(level)} band, dark 0 to bright {widest:.2g}"
+    headline(drawn, f"{title}; {name}" if title else name)
+    return drawn
 
 
 def _lines(axes, shown, bands, heads, truth):
@@ -99,15 +111,17 @@ def _lines(axes, shown, bands, heads, truth):
         ax.set_title(head, fontsize=SMALL, color=INK, loc="left", pad=2)
 
 
-def _images(axes, bands, heads, shape):
+def _images(axes, bands, heads, shape, widest):
     for ax in axes.flat:
         ax.set_axis_off()
-    widest = max((float(np.max(upper - lower)) for lower, _, upper in bands), default=1.0) or 1.0
     for i, ((lower, middle, upper), head) in enumerate(zip(bands, heads, strict=True)):
         row, column = divmod(i, axes.shape[1])
         limit = float(np.abs(middle).max()) or 1.0
         above, below = axes[2 * row, column], axes[2 * row + 1, column]
         above.imshow(middle.reshape(shape), cmap=MAP, vmin=-limit, vmax=limit, interpolation="nearest")
+        above.set_axis_on()
+        above.set(xticks=[], yticks=[])
+        above.spines[:].set_color(FAINT)
         above.set_title(head, fontsize=SMALL, color=INK, pad=2)
         below.imshow(
             (upper - lower).reshape(shape), cmap="magma", vmin=0, vmax=widest, interpolation="nearest"

@@ -35,15 +35,16 @@ def rank(draws, *, bins=20, xlabel="rank over all chains", title=None, ax=None):
     ax = new_axes(ax, (5.2, 0.9 + 0.5 * n_chains))
     ranks = rankdata(draws, axis=None).reshape(draws.shape)
     edges = np.linspace(0.5, draws.size + 0.5, bins + 1)
-    flat = n_draws / bins
-    for chain, line in enumerate(ranks):
-        height = np.histogram(line, edges)[0] / flat
+    heights = np.stack([np.histogram(line, edges)[0] for line in ranks]) / (n_draws / bins)
+    # the highest bar ends below the next row
+    flat = min(0.45, 0.95 / float(heights.max()))
+    for chain, height in enumerate(heights):
         base = n_chains - 1 - chain
         colour = CYCLE[chain % len(CYCLE)]
-        ax.bar(edges[:-1], 0.45 * height, np.diff(edges), base, align="edge", color=colour, alpha=0.75)
-        ax.axhline(base + 0.45, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    ax.set(xlim=(edges[0], edges[-1]), ylim=(0, max(n_chains, ax.dataLim.y1)))
-    ax.set_yticks(np.arange(n_chains) + 0.45, [str(n_chains - i) for i in range(n_chains)])
+        ax.bar(edges[:-1], flat * height, np.diff(edges), base, align="edge", color=colour, alpha=0.75)
+        ax.axhline(base + flat, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.set(xlim=(edges[0], edges[-1]), ylim=(0, n_chains))
+    ax.set_yticks(np.arange(n_chains) + flat, [str(n_chains - i) for i in range(n_chains)])
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     return dress(ax, xlabel=xlabel, ylabel="chain", title=title, grid=False)
 

@@ -97,7 +97,7 @@ def num_active(draws, *, truth=None, title=None, ax=None):
     ax = new_axes(ax, (6.4, 2.8))
     spread = [values for values in named.values() if values.size > 1]
     wide = 0.8 / max(len(spread), 1)
-    drawn = 0
+    drawn, marks = 0, []
     for name, (colour, _) in _looks(named).items():
         values = named[name]
         if values.size == 1:
@@ -108,10 +108,12 @@ def num_active(draws, *, truth=None, title=None, ax=None):
         ax.bar(at, counts / values.size, width=0.92 * wide, color=colour, alpha=0.75, label=name or None)
         if len(values) > 1:
             shares = np.mean(values[:, :, None] == support, axis=1)
-            ax.plot(at, shares.T, "_", color=INK, markersize=5, markeredgewidth=0.8)
+            marks = ax.plot(at, shares.T, "_", color=INK, markersize=5, markeredgewidth=0.8)
         drawn += 1
     if truth is not None:
         ax.axvline(truth, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="truth")
+    if marks:
+        marks[0].set_label("each chain")
     every = np.concatenate([values.ravel() for values in named.values()] + [[truth]] * (truth is not None))
     ax.set_xlim(every.min() - 1, every.max() + 1)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

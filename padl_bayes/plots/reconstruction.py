@@ -8,14 +8,16 @@ from padl_bayes._validation import check_array, check_count, check_scalar
 from padl_bayes.plots._style import (
     BLUE,
     INK,
+    LARGE,
     MUTED,
     NORMAL,
     ORANGE,
     SMALL,
     dress,
+    headline,
     legend,
     new_axes,
-    new_figure,
+    new_panels,
     percent,
     quantiles,
     say,
@@ -78,7 +80,7 @@ def reconstruction(x, mean=None, *, sd=None, draws=None, level=0.9, title=None, 
     return dress(ax, xlabel="feature", ylabel="value", title=title)
 
 
-def reconstruction_gallery(X, mean, sd, image_shape, *, title=None, fig=None):
+def reconstruction_gallery(X, mean, sd, image_shape, *, title=None, fig=None, axes=None):
     """Draw a few images above their reconstructions and the standard deviations of these.
 
     Parameters
@@ -88,31 +90,34 @@ def reconstruction_gallery(X, mean, sd, image_shape, *, title=None, fig=None):
     image_shape : tuple of int
         Height and width; their product is P.
     title : str, optional
-    fig : matplotlib.figure.Figure, optional
+        Of the figure; ``axes`` are part of one of yours.
+    fig : matplotlib.figure.Figure or SubFigure, optional
+    axes : sequence of matplotlib.axes.Axes, optional
+        Three, in place of a figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Data and reconstruction share a grey scale.
+    matplotlib.figure.Figure or sequence of Axes
+        What was drawn into. Data and reconstruction share a grey scale.
     """
     X = check_array(X, "X", ("N", "P"))
     mean, sd = check_array(mean, "mean", X.shape), check_array(sd, "sd", X.shape)
     shape = check_image_shape(image_shape, X.shape[1])
-    fig = new_figure(fig, (0.72 * len(X) * shape[1] / shape[0] + 1.9, 3 * 0.78 + 0.4))
-    axes = fig.subplots(3, 1)
+    size = (0.72 * len(X) * shape[1] / shape[0] + 1.9, 3 * 0.78 + 0.4)
+    drawn, panels = new_panels(fig, axes, size, 3, 1)
+    above, middle, below = panels.flat
     low, high = float(min(X.min(), mean.min())), float(max(X.max(), mean.max()))
     grey = {"cmap": "gray", "vmin": low, "vmax": high}
-    _strip(axes[0], X, shape, "data", **grey)
-    shades = _strip(axes[1], mean, shape, "reconstruction", **grey)
-    spread = _strip(axes[2], sd, shape, "posterior sd", cmap="magma", vmin=0, vmax=float(sd.max()) or 1.0)
-    for image, target in ((shades, list(axes[:2])), (spread, axes[2])):
-        bar = fig.colorbar(image, ax=target, fraction=0.02, pad=0.01, aspect=14)
+    _strip(above, X, shape, "data", **grey)
+    shades = _strip(middle, mean, shape, "reconstruction", **grey)
+    spread = _strip(below, sd, shape, "posterior sd", cmap="magma", vmin=0, vmax=float(sd.max()) or 1.0)
+    for image, target in ((shades, [above, middle]), (spread, below)):
+        bar = above.figure.colorbar(image, ax=target, fraction=0.02, pad=0.01, aspect=14)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=SMALL, colors=MUTED, labelcolor=INK, length=2)
         bar.ax.yaxis.set_major_locator(MaxNLocator(3))
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=NORMAL + 2, color=INK)
-    return fig
+    headline(drawn, title, LARGE)
+    return drawn
 
 
 def _strip(ax, images, shape, label, **colours):

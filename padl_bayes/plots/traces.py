@@ -10,19 +10,22 @@ from padl_bayes.plots._style import (
     CYCLE,
     GREEN,
     INK,
+    LARGE,
     ORANGE,
     PINK,
     SKY,
     SMALL,
     dress,
+    headline,
     new_axes,
-    new_figure,
+    new_panels,
 )
 
+STEPS = (1, 2, 5, 10)
 STAGE_COLOURS = {"anneal": ORANGE, "delete": PINK, "reheat": AMBER, "refresh": SKY, "settle": GREEN}
 
 
-def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=True, key=True, title=None, ax=None):
+def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=None, key=True, title=None, ax=None):
     """Draw a quantity over the passes of a fit or the draws of chains.
 
     Parameters
@@ -31,9 +34,10 @@ def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=True, key=T
     stages : sequence of str, shape (n,), optional
         The stage of each pass; stretches of one stage are shaded in one colour.
     ylabel, xlabel : str, optional
-    robust : bool
+    robust : bool, optional
         Let the scale follow the middle half of the values and what is near, so that a start far off and moves
-        that melt the fit again do not flatten the rest.
+        that melt the fit again do not flatten the rest. Default: for one line, not for chains, which are to be seen
+        whole.
     key : bool
         Explain the shades.
     title : str, optional
@@ -62,10 +66,10 @@ def trace(values, *, stages=None, ylabel=None, xlabel="pass", robust=True, key=T
     thin = 1.2 if len(values) == 1 else 0.7
     for line, colour in zip(values, CYCLE * len(values), strict=False):
         ax.plot(at, line, color=INK if stages is not None else colour, linewidth=thin)
-    if robust and n >= 20:
+    if (len(values) == 1 if robust is None else robust) and n >= 20:
         ax.set_ylim(_robust_limits(values))
     ax.set_xlim(1, max(n, 2))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=STEPS))
     ax.ticklabel_format(axis="y", useOffset=False)
     return dress(ax, xlabel=xlabel, ylabel=ylabel, title=title)
 
@@ -93,7 +97,7 @@ def _shade(ax, stages):
     return [Patch(color=colour, alpha=0.35, linewidth=0, label=name) for name, colour in colours.items()]
 
 
-def history(record, *, title=None, fig=None):
+def history(record, *, title=None, fig=None, axes=None):
     """Draw the history of a fit, one panel a quantity.
 
     Parameters
@@ -101,11 +105,15 @@ def history(record, *, title=None, fig=None):
     record : mapping of str to array_like
         ``history_`` of an estimator: elbo, noise_scale and n_active with the stage of each pass, or objective.
     title : str, optional
-    fig : matplotlib.figure.Figure, optional
+        Of the figure; ``axes`` are part of one of yours.
+    fig : matplotlib.figure.Figure or SubFigure, optional
+    axes : sequence of matplotlib.axes.Axes, optional
+        One a quantity, in place of a figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure or sequence of Axes
+        What was drawn into.
     """
     names = {
         "elbo": "ELBO (nats)",
@@ -118,16 +126,16 @@ def history(record, *, title=None, fig=None):
         raise ValueError(
             f"record must hold one of {', '.join(names)}, found {', '.join(record) or 'nothing'}"
         )
-    fig = new_figure(fig, (7.5, 0.5 + 1.5 * len(found)))
-    axes = np.atleast_1d(fig.subplots(len(found), 1, sharex=True))
+    drawn, panels = new_panels(fig, axes, (7.5, 0.5 + 1.5 * len(found)), len(found), 1, sharex=True)
     stages = record.get("stage")
-    for i, (ax, name) in enumerate(zip(axes, found, strict=True)):
+    for i, (ax, name) in enumerate(zip(panels.flat, found, strict=True)):
         label = "pass" if stages is not None else "iteration"
         trace(
             record[name], stages=stages, ylabel=names[name], key=i == 0, ax=ax,
             xlabel=label if i == len(found) - 1 else None, robust=name != "n_active",
         )  # fmt: skip
-    fig.align_ylabels(axes)
-    if title:
-        fig.suptitle(title, x=0.01, ha="left", color=INK)
-    return fig
+        if name == "n_active":
+            ax.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=STEPS))
+    panels[0, 0].figure.align_ylabels(list(panels.flat))
+    headline(drawn, title, LARGE)
+    return drawn

@@ -97,7 +97,7 @@ def _crosses(ax, bands, which, level):
     )
     ax.errorbar(
         sizes[1], errors[1], xerr=np.abs(sizes[[0, 2]] - sizes[1]), yerr=np.abs(errors[[0, 2]] - errors[1]),
-        fmt="none", ecolor=GREEN, elinewidth=1.6, alpha=0.8, label=f"{percent(level)} of the posterior",
+        fmt="none", ecolor=BLUE, elinewidth=1.6, alpha=0.35, label=f"{percent(level)} of the posterior",
     )  # fmt: skip
 
 

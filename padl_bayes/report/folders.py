@@ -24,7 +24,10 @@ def check_folder(path, *, overwrite=False):
         raise FileExistsError(f"output path {str(path)!r} exists and is no folder; choose another")
     if path.exists():
         if not overwrite:
-            raise FileExistsError(f"output path {str(path)!r} exists already; choose another or overwrite it")
+            raise FileExistsError(
+                f"output path {str(path)!r} exists already; choose another, or replace it with --overwrite "
+                "(in Python: overwrite=True)"
+            )
         if any(path.iterdir()) and not (path / MARK).is_file():
             raise FileExistsError(
                 f"output path {str(path)!r} holds files but no {MARK}: it is not overwritten; choose another"

@@ -1,11 +1,13 @@
 """Reports on draws from a posterior: of a file, or drawn here."""
 
+import secrets
 import shutil
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from padl_bayes._files import UNFINISHED
 from padl_bayes.arviz_io import from_netcdf
 from padl_bayes.inference.gibbs.checkpoint import sweeps_in
 from padl_bayes.persistence import load, save
@@ -74,7 +76,7 @@ def sample_run(estimator, X, folder, options, *, title, image_shape=None, resume
     title : str
     image_shape : tuple of int, optional
     resume : bool
-        Go on from the checkpoint.
+        Go on from the checkpoint. Where the run was killed between the report and the end, the report stays as it is.
     overwrite : bool
         Replace a report, or a checkpoint if not to resume.
 
@@ -88,7 +90,8 @@ def sample_run(estimator, X, folder, options, *, title, image_shape=None, resume
     TypeError, ValueError, FileExistsError, FileNotFoundError
         What cannot be done; a checkpoint of other data or settings, or none to go on from.
     """
-    folder = check_folder(folder, overwrite=overwrite)
+    complete = resume and sweeps_in(checkpoint_of(folder) / "gibbs") >= _sweeps(options)
+    folder = check_folder(folder, overwrite=overwrite or complete)
     if image_shape is not None:
         check_image_shape(image_shape, (estimator.components_ if X is None else X).shape[1])
     kept = _open_checkpoint(folder, options["method"], resume, overwrite)
@@ -98,8 +101,11 @@ def sample_run(estimator, X, folder, options, *, title, image_shape=None, resume
         data = estimator.sample_posterior(**options, checkpoint=checkpoint)
     except Exception:
         if kept is not None and not resume and not sweeps_in(kept / "gibbs"):
-            shutil.rmtree(kept)
+            _discard(kept)
         raise
+    if complete and not overwrite and _holds_draws(folder, data):
+        _discard(kept)
+        return folder / "report.html"
     section = posterior_section("Posterior", "posterior", data, image_shape=image_shape)
     page = write_report(
         folder,
@@ -111,8 +117,29 @@ def sample_run(estimator, X, folder, options, *, title, image_shape=None, resume
         overwrite=overwrite,
     )
     if kept is not None:
-        shutil.rmtree(kept)
+        _discard(kept)
     return page
+
+
+def _sweeps(options):
+    """Sweeps of each chain of a complete run."""
+    return options["num_warmup"] + options["num_samples"]
+
+
+def _holds_draws(folder, data):
+    """Whether a folder holds the report on just these draws."""
+    path = folder / "posterior.nc"
+    if not path.is_file():
+        return False
+    found, wanted = from_netcdf(path)["posterior"], data["posterior"]
+    return set(found.data_vars) == set(wanted.data_vars) and all(
+        np.array_equal(found[name].values, drawn.values) for name, drawn in wanted.data_vars.items()
+    )
+
+
+def _discard(kept):
+    """Remove a checkpoint: under another name first, so that none is ever there in part."""
+    shutil.rmtree(kept.rename(kept.with_name(f".{kept.name}.{secrets.token_hex(4)}")))
 
 
 def _lead(estimator, options, data):
@@ -133,13 +160,15 @@ def _open_checkpoint(folder, method, resume, overwrite):
     if kept.exists() and not resume:
         if not overwrite:
             raise FileExistsError(
-                f"checkpoint {str(kept)!r} of a run that was stopped exists: resume it, or overwrite it"
+                f"checkpoint {str(kept)!r} of a run that was stopped exists: go on with it (--resume), "
+                "or start again (--overwrite)"
             )
-        if {path.name for path in kept.iterdir()} - {FIT, "gibbs"}:
+        names = {path.name for path in kept.iterdir() if not path.name.startswith(UNFINISHED)}
+        if names - {FIT, "gibbs"}:
             raise FileExistsError(
                 f"{str(kept)!r} is no checkpoint: it is not overwritten; choose another folder"
             )
-        shutil.rmtree(kept)
+        _discard(kept)
     kept.mkdir(exist_ok=True)
     return kept
 

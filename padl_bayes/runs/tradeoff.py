@@ -4,8 +4,8 @@ import csv
 import json
 
 from padl_bayes.report import check_folder, tradeoff_section, write_report
-from padl_bayes.tradeoff.frontier import Frontier, frontier, joined, refine
-from padl_bayes.tradeoff.search import shortest_description
+from padl_bayes.tradeoff.frontier import Frontier, frontier
+from padl_bayes.tradeoff.search import choose_near
 
 COLUMNS = ("nonzeros", "active", "rmse", "stored_rmse", "dictionary_bits", "support_bits", "value_bits",
            "description_length", "precision")  # fmt: skip
@@ -42,12 +42,7 @@ def tradeoff_run(estimator, folder, target="mdl", *, title, kind="csv", seed=0, 
     # samples with missing entries cannot be coded at given weights: draws from the fit stand in
     X = estimator._X if estimator._mask is None else None
     found = frontier(estimator, X=X, random_state=seed)
-    if target == "mdl":
-        near = shortest_description(found.source, found.method)
-        point, found = near.choose(target), joined(found, near)
-    else:
-        found = refine(found, target)
-        point = found.choose(target)
+    point, found = choose_near(found, target)
     rows, chosen = rows_of(found), _as_dict(point)
     page = write_report(
         folder,

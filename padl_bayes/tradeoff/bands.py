@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from padl_bayes._options import check_flag, check_generator_seed
 from padl_bayes._validation import check_array, check_choice, check_count, check_matrix, check_scalar
 from padl_bayes.kernels.slabs import SLABS
 from padl_bayes.tradeoff.channel import SpikeSlab
@@ -101,13 +102,14 @@ def bands(
     """
     check_choice(method, "method", METHODS)
     check_choice(slab, "slab", sorted({name for name, _ in SLABS}))
+    nonnegative = check_flag(nonnegative, "nonnegative")
     draws, X = _draws_of(posterior, X)
-    rng = np.random.default_rng(check_count(random_state, "random_state", minimum=0))
+    rng = np.random.default_rng(check_generator_seed(random_state))
     samples = X[some_rows(rng, len(X), check_count(most_samples, "most_samples", minimum=2))].astype(
         np.float64
     )
     sources = [
-        _source(draws, i, slab, bool(nonnegative), len(X), samples)
+        _source(draws, i, slab, nonnegative, len(X), samples)
         for i in _evenly(len(draws["noise_scale"]), check_count(most_draws, "most_draws"))
     ]
     sources = [source for source in sources if len(source.dictionary)]

@@ -8,7 +8,7 @@ from padl_bayes.inference.results import EmFit, MapFit
 from padl_bayes.tradeoff.storage import PRECISION, quantise, refit_on_support
 
 
-def compress(fit, X=None, *, precision=PRECISION):
+def compress(fit, X=None, *, precision=None):
     """Round the dictionary and the sparse codes of a fit as the codec of `padl_bayes.save` stores them.
 
     Parameters
@@ -18,8 +18,10 @@ def compress(fit, X=None, *, precision=PRECISION):
         their supports.
     X : array_like, shape (N, P), optional
         EM: samples to code; those of the fit by default. MAP: the samples of the fit, which a `PADL` has at hand.
-    precision : float
+    precision : float, optional
         Step of the codes in noise scales, see `quantise`: those of EM, or of the residual that refitted codes leave.
+        By default the one of the estimator's ``operating_point_`` if it has one, which its weights were chosen for;
+        else what makes most descriptions shortest, `storage.PRECISION`.
 
     Returns
     -------
@@ -49,6 +51,8 @@ def compress(fit, X=None, *, precision=PRECISION):
         X = getattr(fit, "_X", None)
     if X is not None:
         X = check_matrix(X, n_features=found.dictionary.shape[1]).astype(found.dictionary.dtype)
+    if precision is None:
+        precision = getattr(getattr(fit, "operating_point_", None), "precision", PRECISION)
     codes, noise_scale = _of_em(found, X) if isinstance(found, EmFit) else _of_map(found, X)
     return quantise(codes, found.dictionary, noise_scale, precision=precision, nonnegative=found.nonnegative)
 

@@ -91,6 +91,28 @@ def shortest_description(source, method, precision=None):
     return fine.found
 
 
+def choose_near(found, target="mdl"):
+    """The best point for a target, searched for around the best of a frontier.
+
+    Parameters
+    ----------
+    found : Frontier
+    target : "mdl" or tuple
+        See `Frontier.choose`.
+
+    Returns
+    -------
+    Point, Frontier
+        The point, and the frontier with all that was predicted on the way.
+    """
+    target = check_target(target)
+    if target == "mdl":
+        near = shortest_description(found.source, found.method, found.asked_precision)
+        return near.choose(target), joined(found, near)
+    found = refine(found, target)
+    return found.choose(target), found
+
+
 def operating_point(data, target="mdl", **options):
     """The best point for a target.
 

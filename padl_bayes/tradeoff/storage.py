@@ -174,6 +174,11 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
     Returns
     -------
     Storage
+
+    Raises
+    ------
+    TypeError, ValueError
+        One precision for all that is none, or so narrow that codes take more than a million steps.
     """
     if np.ndim(precision) == 0:
         precision = check_scalar(precision, "precision", strict=True, maximum=COARSEST)
@@ -181,6 +186,10 @@ def storage_bits(statistics, n_samples, n_features, noise_scale, *, precision=PR
     step = np.expand_dims(width, -1)
     share, size, square = statistics[:3]
     on = share > 0
+    if np.ndim(precision) == 0:
+        _check_cells(
+            _steps(np.max(np.where(on, size / np.where(on, share, 1), 0), initial=0), width), precision
+        )
     norm = np.sqrt(n_samples * np.where(on, square, 1))
     entry = np.maximum(np.log2(norm / step * np.sqrt(2 * np.pi * np.e / n_features)), 0)
     mean = np.maximum(size / np.where(on, share, 1) / step + 0.5, 1)
@@ -271,15 +280,20 @@ def quantise(codes, dictionary, noise_scale, *, precision=PRECISION, nonnegative
     )
     if nonnegative and codes.min() < 0:
         raise ValueError(f"codes must be at least zero with nonnegative=True, found {codes.min():.6g}")
-    levels = np.sign(codes) * np.ceil(np.abs(codes) / step)
-    _check_cells(np.abs(levels).max(), precision)
-    levels = levels.astype(np.int32)
+    _check_cells(np.ceil(_steps(np.abs(codes).max(), step)), precision)
+    levels = (np.sign(codes) * np.ceil(np.abs(codes) / step)).astype(np.int32)
     entries = np.round(dictionary * code_norms(levels)[:, None])
     _check_cells(np.abs(entries).max(), precision)
     symbols = Symbols(levels, entries.astype(np.int32))
     decoded, atoms = dequantise(symbols, step)
     missed = np.sum(np.square(codes @ dictionary - decoded @ atoms)) / len(codes)
     return Stored(decoded, atoms, count_bits(symbols, missed, nonnegative), step, bool(nonnegative))
+
+
+def _steps(most, step):
+    """Steps that the largest code takes, infinite where that is more than a number holds."""
+    with np.errstate(over="ignore"):
+        return np.divide(most, step) if step > 0 else np.inf
 
 
 def _check_cells(most, precision):

@@ -135,6 +135,7 @@ def test_noise_and_atoms_of_an_unknown_dictionary_are_found_and_draws_go_on_from
         ({"n_atoms": 3, "power": 0.5}, ValueError, "power must be finite and above 0.5"),
         ({"n_atoms": 3, "fixed": {"rate_l1": 1.0}}, ValueError, "fixed must be one of"),
         ({"n_atoms": 3, "fixed": {"usage": [0.1, 0.2, 0.3]}}, TypeError, "usage.* must be a real number"),
+        ({"n_atoms": 3, "nonnegative": "no"}, TypeError, "nonnegative must be True or False"),
         ({"n_atoms": 3, "n_iter": 0}, ValueError, "n_iter"),
         (
             {"n_atoms": 3, "fixed": {"activation_rate": 0.5, "usage": 0.1, "rate": 1.0, "noise_scale": 1.0}},

@@ -218,6 +218,15 @@ def test_an_unknown_setting_is_named(monkeypatch):
 
 
 @pytest.mark.usefixtures("forget_level")
+def test_an_empty_setting_is_none(monkeypatch):
+    monkeypatch.delenv(cpu.VARIABLE, raising=False)
+    unset = cpu.level()
+    cpu.level.cache_clear()
+    monkeypatch.setenv(cpu.VARIABLE, "")
+    assert cpu.level() == unset
+
+
+@pytest.mark.usefixtures("forget_level")
 @pytest.mark.parametrize("masked", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_fit_does_not_depend_on_them(monkeypatch, masked):
     rng = np.random.default_rng(0)

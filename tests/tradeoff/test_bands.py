@@ -89,6 +89,10 @@ def test_bad_input_is_named():
     draws, X = made_draws()
     with pytest.raises(ValueError, match="found none of usage"):
         pb.tradeoff.bands({k: v for k, v in draws.items() if k != "usage"}, X=X)
+    with pytest.raises(TypeError, match="nonnegative must be True or False, found 2"):
+        pb.tradeoff.bands(draws, X=X, nonnegative=2)
+    with pytest.raises(ValueError, match="random_state must be at least 0, found -1"):
+        pb.tradeoff.bands(draws, X=X, random_state=-1)
     with pytest.raises(ValueError, match="X must be given"):
         pb.tradeoff.bands(draws)
     with pytest.raises(ValueError, match="no active atom"):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import padl_bayes as pb
+from padl_bayes import tradeoff
 from padl_bayes.tradeoff.frontier import Frontier, check_target
 from padl_bayes.tradeoff.prediction import METHODS
+from tests.same import assert_same
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_refining_never_loses(data, fit):
 
 
 @pytest.mark.parametrize(("dtype", "target"), [(np.float64, ("nonzeros", 1.0)), (np.float32, "mdl")])
-def test_padl_at_a_named_point(data, dtype, target):
+def test_padl_at_a_named_point(data, dtype, target, tmp_path):
     X = data.X.astype(dtype)
     est = pb.PADL(20, method="map", alpha=target).fit(X)
     point = est.operating_point_
@@ -174,6 +176,9 @@ def test_padl_at_a_named_point(data, dtype, target):
     # MAP moves the atoms a little too
     assert np.mean(np.sum(codes != 0, axis=1)) == pytest.approx(point.nonzeros, rel=0.1)
     assert np.sqrt(np.mean((X - codes @ est.components_) ** 2)) == pytest.approx(point.rmse, rel=0.1)
+    stored = pb.load(pb.save(est, tmp_path / "stored.padl", codec="padl"))
+    assert_same(stored, tradeoff.compress(est.fit_, X, precision=point.precision))
+    assert stored.storage.total == pytest.approx(point.bits, rel=0.1)
 
 
 def test_a_named_point_of_noise_has_no_atom():

@@ -172,12 +172,21 @@ def test_an_entry_beyond_the_law_costs_no_more_than_the_coder_spends():
     [
         (dict(nonnegative=True), "codes must be at least zero"),
         (dict(precision=1e-7), "precision 1e-07 is too fine"),
+        (dict(precision=1e-320), "precision 1e-320 is too fine"),
+        (dict(precision=5e-324), "precision 4.94e-324 is too fine"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(options, message):
     codes, D, _ = some_model(n=50)
     with pytest.raises(ValueError, match=message):
         quantise(codes, D, 0.1, **options)
+
+
+@pytest.mark.parametrize("precision", [1e-7, 1e-320, 5e-324])
+def test_nor_is_it_predicted(precision):
+    codes, D, X = some_model(n=50)
+    with pytest.raises(ValueError, match="is too fine"):
+        storage_bits(statistics_of(X, codes, D), 50, 12, 0.1, precision=precision)
 
 
 def test_atoms_that_are_off_cost_nothing():

@@ -228,6 +228,7 @@ def test_a_start_far_off_does_not_flatten_the_trace():
     assert -1 < low < 0.1
     assert high > 1
     assert plots.trace(values, robust=False).get_ylim()[0] < -1e8
+    assert plots.trace([values, values]).get_ylim()[0] < -1e8
 
 
 def test_comparison_draws_a_bar_for_every_number():
