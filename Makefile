@@ -5,7 +5,7 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks clean
+.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks docs linkcheck clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,17 @@ notebooks: $(VENV)/.installed  ## run the notebooks and write them with their ou
 
 check-notebooks: $(VENV)/.installed  ## run the sources of the notebooks at toy size
 	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py
+
+SPHINX = $(BIN)/python -m sphinx -q -W --keep-going -c docs
+$(VENV)/.documents: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.documents  ## the site, in build/docs: links are checked, warnings are errors
+	$(SPHINX) -b html . build/docs
+
+linkcheck: $(VENV)/.documents  ## links that leave the site; needs the network
+	$(SPHINX) -b linkcheck . build/linkcheck
 
 clean:
 	rm -rf .venv-* build dist demo-report .pytest_cache .mypy_cache .ruff_cache

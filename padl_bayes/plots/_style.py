@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from padl_bayes._validation import check_array, check_scalar
 
@@ -17,7 +17,7 @@ def new_figure(fig, size):
     """Return ``fig``, or a new figure of ``size`` inches that is not registered with pyplot."""
     if fig is None:
         return Figure(figsize=size, layout="constrained")
-    if not isinstance(fig, Figure):
+    if not isinstance(fig, FigureBase):
         raise TypeError(f"fig must be a matplotlib Figure, found {type(fig).__name__}")
     return fig
 
