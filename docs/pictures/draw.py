@@ -19,24 +19,22 @@ def overview():
     X = data.X.astype(np.float32)
     fit = pb.PADL(40).fit(X)
     draws = pb.inference.sample_gibbs(X, 40, num_warmup=1000, num_samples=1000)
-    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(5.4, 5))
+    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(4.6, 5))
     plots.gallery(
         atoms,
         image_shape=(8, 8),
-        columns=12,
+        columns=8,
         title="Atoms learned from 4,000 patches of photographs",
         fig=left,
     )
     top, bottom = right.subplots(2, 1)
     plots.activation_log_odds(
-        fit.activation_log_odds_, title="Synthetic data of 20 atoms, 40 allowed: EM keeps 20", ax=top
+        fit.activation_log_odds_, title="Synthetic data of 20 atoms, 40 allowed", ax=top
     )
-    plots.num_active(
-        {"Gibbs": draws.samples["num_active"], "EM": [[fit.n_active_]]},
-        title="How many are there?",
-        ax=bottom,
-    )
+    top.set_ylabel("log odds of activation")
+    number = {"Gibbs": draws.samples["num_active"], "EM": [[fit.n_active_]]}
+    plots.num_active(number, title="How many are there?", ax=bottom)
     figure.savefig(FOLDER / "overview.png", dpi=110)
 
 
