@@ -17,7 +17,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "numpydoc",
-    "mathml",
+    "formulas",
     "references",
 ]
 root_doc = "docs/index"
@@ -49,7 +49,6 @@ nb_merge_streams = True
 
 html_theme = "furo"
 html_title = f"padl_bayes {release}"
-html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -230,7 +230,7 @@ def test_examples_in_docstrings(name):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The site, built as `make docs` does."""
-    for needed in ("sphinx", "myst_nb", "furo", "numpydoc"):
+    for needed in ("sphinx", "myst_nb", "furo", "numpydoc", "sphinx-mathjax-offline"):
         pytest.importorskip(needed)
     out = tmp_path_factory.mktemp("site")
     command = [
