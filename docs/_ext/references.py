@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from docutils import nodes
+from sphinx import addnodes
 
 PACKAGE = "padl_bayes"
 
@@ -63,7 +64,15 @@ def escape_names(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"(?<=[(,\s])(\w+)_(?=[,)])", r"\1\\_", line) for line in lines]
 
 
+def drop_aliases(app, doctree):
+    """Leave out fields of which nothing is said but their number: the class tells of them."""
+    for entry in list(doctree.findall(addnodes.desc)):
+        if re.fullmatch(r"Alias for field number \d+", entry[-1].astext()):
+            entry.parent.remove(entry)
+
+
 def setup(app):
+    app.connect("doctree-read", drop_aliases)
     app.connect("autodoc-process-docstring", escape_names, priority=100)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
