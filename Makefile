@@ -5,7 +5,7 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks baselines clean
+.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks baselines docs linkcheck clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,17 @@ check-notebooks: $(VENV)/.installed  ## run the sources of the notebooks at toy 
 
 baselines: $(VENV)/.installed  ## what the pictures of the plots are compared with, drawn again; look at them
 	$(BIN)/python -m tests.plots.pictures
+
+SPHINX = $(BIN)/python -m sphinx -q -W --keep-going -c docs
+$(VENV)/.documents: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.documents  ## the site, in build/docs: links are checked, warnings are errors
+	$(SPHINX) -b html . build/docs
+
+linkcheck: $(VENV)/.documents  ## links that leave the site; needs the network
+	$(SPHINX) -b linkcheck . build/linkcheck
 
 clean:
 	rm -rf .venv-* build dist demo-report .pytest_cache .mypy_cache .ruff_cache

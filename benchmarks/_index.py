@@ -47,7 +47,8 @@ def _line(line, results, machines):
     parts = [page[name] for name in line.parts if name in page]
     found = line.figure(*parts) if len(parts) == len(line.parts) else None
     asked = "" if line.asked is None else f"{line.asked[0]} {line.asked[1]:g}"
-    cells = [line.what, line.against, asked, "not measured", "", f"[{line.page}]({line.page}.md)", ""]
+    link = f"[{line.page}]({line.page}.md)" if page else line.page
+    cells = [line.what, line.against, asked, "not measured", "", link, ""]
     if found is not None:
         cells[3] = _told(found)
         cells[4] = "" if line.asked is None else ("yes" if line.met(found.value) else "no")

@@ -84,7 +84,7 @@ def learn_sklearn(X, n_atoms, nonzeros, *, minibatch=False, penalty=None, random
     n_atoms : int
     nonzeros : float
     minibatch : bool
-        `MiniBatchDictionaryLearning` in place of `DictionaryLearning`.
+        ``MiniBatchDictionaryLearning`` in place of ``DictionaryLearning``.
     penalty : float, optional
         Learn at this one, without a search.
     random_state : int
@@ -260,7 +260,7 @@ def compare_rivals(
         of the others have.
     X_train, X_held_out : array_like, shapes (N, P) and (M, P)
     minibatch : bool
-        Compare with scikit-learn's `MiniBatchDictionaryLearning`, which is faster than `DictionaryLearning`.
+        Compare with scikit-learn's ``MiniBatchDictionaryLearning``, which is faster than ``DictionaryLearning``.
     n_atoms : int, optional
         Atoms of the rivals; the active ones of the first estimator by default.
     rules : sequence of {"lasso", "omp", "omp_residual"}

@@ -124,7 +124,7 @@ class Envelope(Distribution):
     """The law of the envelope t of `L1LinfLaplace`: t = -log(y) / rate_l1 with y ~ Beta(rho, n + 1).
 
     Its density is ``rate_linf / Z * w(t)^n * exp(-rate_linf t)``, where w(t) is the integral of
-    exp(-rate_l1 |r|) over [-t, t]; with rate_l1 = 0 that is Gamma(n + 1, rate_linf).
+    ``exp(-rate_l1 |r|)`` over [-t, t]; with rate_l1 = 0 that is Gamma(n + 1, rate_linf).
 
     Parameters
     ----------

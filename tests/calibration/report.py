@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from .uniformity import band, chi_square, family_p_value, p_value
 
 BINS = 16
+HEADING = "# Calibration: p-values\n\n"
 RESULTS, TABLE, FIGURE = "sbc.json", "table.md", "ecdf.png"
 _NAVY, _INSIDE, _ALL_INSIDE = "#1b2a49", "#9fb8d8", "#d6e1ef"
 
@@ -56,7 +57,7 @@ def write(folder, records):
     lines = [f"{json.dumps(name)}: {json.dumps(record)}" for name, record in sorted(records.items())]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     _replace(folder / RESULTS, lambda path: path.write_text(text))
-    _replace(folder / TABLE, lambda path: path.write_text(table(records)))
+    _replace(folder / TABLE, lambda path: path.write_text(HEADING + table(records)))
     _replace(folder / FIGURE, lambda path: figure(records).savefig(path, dpi=110, format="png"))
 
 
