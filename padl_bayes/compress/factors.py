@@ -27,19 +27,21 @@ def codes_columns(weight):
     return weight.shape[1] > weight.shape[0]
 
 
-def coded_matrix(weight, root):
+def coded_matrix(weight, root, columns):
     """What PADL is fitted to: rows of V, or of the transposed weight times the root of the moment's diagonal.
 
     Parameters
     ----------
     weight : ndarray, shape (out, in)
     root : ndarray, shape (in, in)
+    columns : bool
+        Whether columns are coded.
 
     Returns
     -------
     ndarray, shape (out, in) or (in, out)
     """
-    if codes_columns(weight):
+    if columns:
         return np.linalg.norm(root, axis=1)[:, None] * weight.T.astype(np.float64)
     return weight.astype(np.float64) @ root
 
@@ -50,7 +52,7 @@ def principal_factors(matrix):
     return left * sizes, atoms
 
 
-def pack_factors(weight, root, codes, atoms, exponent):
+def pack_factors(weight, root, codes, atoms, exponent, *, columns):
     """Round codes and atoms of `coded_matrix`.
 
     Parameters
@@ -61,6 +63,8 @@ def pack_factors(weight, root, codes, atoms, exponent):
     atoms : ndarray, shape (K, P)
     exponent : int
         Of the step of codes, in units of the output, in quarters of octaves.
+    columns : bool
+        Whether columns are coded.
 
     Returns
     -------
@@ -70,10 +74,10 @@ def pack_factors(weight, root, codes, atoms, exponent):
     used = np.abs(codes).max(axis=0, initial=0) > 0.5 * steps_of(exponent)
     codes, atoms = codes[:, used].astype(np.float64), atoms[used].astype(np.float64)
     if not used.any():
-        size = weight.shape[::-1] if codes_columns(weight) else weight.shape
+        size = weight.shape[::-1] if columns else weight.shape
         none = np.zeros((size[0], 1), np.int32), np.zeros((1, size[1]), np.int32)
-        return Packed(none, (np.zeros(1, np.int32),) * 2, codes_columns(weight))
-    pack = _pack_columns if codes_columns(weight) else _pack_rows
+        return Packed(none, (np.zeros(1, np.int32),) * 2, columns)
+    pack = _pack_columns if columns else _pack_rows
     return pack(weight.astype(np.float64), root, codes, atoms, exponent)
 
 
