@@ -35,9 +35,9 @@ class Weights(NamedTuple):
     layers: tuple = tuple(range(enc.N_LAYERS))
     kinds: tuple = tuple(KINDS)
     calibration: int = 500
-    held_out: int = 300
+    held_out: int = 200
     sensed: int = 64
-    shares: tuple = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.02)
+    shares: tuple = (0.5, 0.25, 0.125, 0.0625, 0.03125)
     methods: tuple = tuple(LABELS)
 
 
@@ -194,7 +194,8 @@ def run_weights(part, options, say):
         }  # fmt: skip
         sensed = subject.calibration[: part.sensed]
         importance = kept(
-            "importance", lambda: importance_of(subject, candidates["rounding"], sensed)
+            f"importance {len(subject.groups)}",
+            lambda: importance_of(subject, candidates["rounding"], sensed),
         )
         if "padl + rounding" in part.methods:
             candidates["padl + rounding"] = {
@@ -220,7 +221,7 @@ def _compared(part, subject, candidates, importance, kept, say):
         for method in part.methods:
             rows.append(
                 kept(
-                    f"row {method} {share}",
+                    f"row {len(subject.groups)} {method} {share}",
                     lambda m=method, s=share: _row(subject, candidates[m], importance, m, s, total),
                 )
             )
@@ -257,7 +258,7 @@ def section_weights(name, result):
         f"{result['weights']:,} weights of the linear maps, {result['bytes']:,} bytes in float32; calibrated on "
         f"{result['calibration']} sentences, measured on {result['held_out']} others of other documents. \"Error\" is "
         "the mean over layers of the squared error of their outputs relative to the outputs, on the calibration.", "",
-        "| bytes of float32 (bits a weight) | method | bytes | error | cosine, mean | 5th percentile | top-1 | top-10 |",
+        "| of float32 (bits a weight) | method | bytes | error | cosine, mean | 5th percentile | top-1 | top-10 |",
         "|--:|---|--:|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
     for row in result["rows"]:

@@ -1,5 +1,6 @@
 """A budget of bytes shared over parts by marginal benefit."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -62,15 +63,11 @@ def allocate(curves, budget):
         if not len(curve.size) or len(curve.size) != len(curve.loss) or not np.isfinite([curve]).all():
             raise ValueError(f"curves must hold finite sizes and losses, as many of both, found {name!r}")
     hulls = {name: lower_hull(curve) for name, curve in curves.items()}
-    chosen = {name: hull[0] for name, hull in hulls.items()}
+    chosen: dict[str, int] = {name: hull[0] for name, hull in hulls.items()}
     left = budget - sum(curves[name].size[i] for name, i in chosen.items())
     if left < 0:
         raise ValueError(f"budget must be at least {budget - left:.0f} bytes, found {budget:.0f}")
-    steps = [
-        (_slope(curves[name], i, j), name, j)
-        for name, hull in hulls.items()
-        for i, j in zip(hull[:-1], hull[1:], strict=True)
-    ]
+    steps = [(_slope(curves[name], i, j), name, j) for name, hull in hulls.items() for i, j in pairwise(hull)]
     stopped = set()
     for _, name, j in sorted(steps):
         cost = curves[name].size[j] - curves[name].size[chosen[name]]
@@ -88,9 +85,9 @@ def _exchanged(curves, chosen, left):
         for name, i in chosen.items():
             curve = curves[name]
             fits = np.flatnonzero((curve.size - curve.size[i] <= left) & (curve.loss < curve.loss[i]))
-            for j in fits:
+            for j in fits.tolist():
                 if best is None or curve.loss[i] - curve.loss[j] > best[0]:
-                    best = curve.loss[i] - curve.loss[j], name, int(j)
+                    best = curve.loss[i] - curve.loss[j], name, j
         if best is None:
             return chosen
         _, name, j = best

@@ -1,8 +1,8 @@
 r"""A weight as sparse codes times a dictionary, rounded.
 
 Rows coded: ``What = S D`` costs ``||(W - S D) L||_F^2 = ||V - S A||_F^2`` with ``V = W L`` and ``A = D L`` (L of
-`.calibration`): PADL is fitted to the rows of V, and ``D = A L^-1`` is what is stored. Its rounding is fed back along L,
-then the codes are refitted on their supports and rounded.
+`.calibration`): PADL is fitted to the rows of V, and ``D = A L^-1`` is what is stored. Its rounding is fed back along
+L, then the codes are refitted on their supports and rounded.
 
 Columns coded (for layers with more inputs than outputs, whose dictionary would be too wide): ``What' = S D`` costs
 ``||L' (W' - S D)||_F^2``, in which codes of different rows meet. PADL is fitted to the rows of W' times the root of the
@@ -94,10 +94,8 @@ def _pack_rows(weight, root, codes, atoms, exponent):
     entries = with_feedback(dictionary, steps_of(exponents)[:, None], root)
     atoms = (steps_of(exponents)[:, None] * entries) @ root
     V = weight @ root
-    if np.all(codes != 0):
-        codes = np.linalg.lstsq(atoms.T, V.T, rcond=None)[0].T
-    else:
-        codes = refit_on_support(V, codes, atoms)
+    full = bool(np.all(codes != 0))
+    codes = np.linalg.lstsq(atoms.T, V.T, rcond=None)[0].T if full else refit_on_support(V, codes, atoms)
     levels = _feedback_codes(codes, steps_of(exponent), atoms @ atoms.T)
     return Packed((levels, entries), (np.array([exponent], np.int32), exponents))
 

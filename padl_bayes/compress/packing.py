@@ -57,9 +57,7 @@ def dense(packed):
     -------
     ndarray, shape (out, in)
     """
-    first, *rest = (
-        steps_of(e)[:, None] * q for q, e in zip(packed.levels, packed.exponents, strict=True)
-    )
+    first, *rest = (steps_of(e)[:, None] * q for q, e in zip(packed.levels, packed.exponents, strict=True))
     found = first @ rest[0] if rest else first
     return np.ascontiguousarray(found.T if packed.transposed else found, np.float32)
 

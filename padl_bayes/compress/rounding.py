@@ -9,7 +9,9 @@ def nearest(values, step):
 
 
 def with_feedback(values, step, root, *, keep=None):
-    """Whole numbers Q that make ``||(values - step Q) L||_F^2`` small: each entry makes up for the errors of those after it.
+    """Whole numbers Q that make ``||(values - step Q) L||_F^2`` small.
+
+    Each entry makes up for the errors of those after it.
 
     Parameters
     ----------

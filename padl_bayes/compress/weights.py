@@ -9,19 +9,19 @@ from scipy.linalg import null_space
 from padl_bayes._validation import check_choice, check_matrix, check_scalar
 from padl_bayes.compress import factors
 from padl_bayes.compress.allocation import Curve, allocate
-from padl_bayes.compress.calibration import root_of, weighted_error
+from padl_bayes.compress.calibration import root_of, second_moment, weighted_error
 from padl_bayes.compress.packing import Packed, count_bits, dense, encode, exponents_of, steps_of
 from padl_bayes.compress.rounding import nearest, with_feedback
 from padl_bayes.inference.map import fit_map
 
 # l1 weight in steps; l_inf weight in steps times rows: an atom's share of the penalty is about what its entries cost
 SPARSITY, PARSIMONY = 0.35, 0.003
-FIT_PASSES = 15
+FIT_PASSES = 8
 # steps in root mean squares of what is coded, and atoms as a share of its width
-SPARSE = ((2.8, 1 / 8), (2, 1 / 4), (1.4, 1 / 4), (1, 1 / 3), (0.7, 1 / 2), (0.5, 3 / 4), (0.35, 1))
-FINE = (0.25, 0.12, 0.06, 0.03, 2**-7, 2**-9, 2**-11, 2**-13)
-PRINCIPAL = (*SPARSE, (1.4, 1 / 2), (1, 1 / 2), (0.7, 1), (0.5, 1))
-STEPS = (4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.4, 0.3, 0.2, *FINE[1:])
+SPARSE = ((2.8, 1 / 8), (2, 1 / 4), (1.4, 1 / 4), (1, 1 / 3), (0.7, 1 / 2), (0.5, 3 / 4))
+FINE = (0.25, 0.06, 2**-6, 2**-9, 2**-12)
+PRINCIPAL = (*SPARSE, (1, 1 / 2), (0.7, 1), (0.35, 1))
+STEPS = (4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.05, *FINE[2:])
 HALF_RANGES = (1, 1.5, 2, 3, 4, 5, 7, 10, 15, 31, 63, 127, 511, 2047, 8191, 32767)
 
 
@@ -88,7 +88,9 @@ def feedback_options(weight, root):
     """Rounding to one step, errors fed back along L."""
     for step in STEPS:
         exponents = exponents_of(np.array([step * np.sqrt(np.mean(weight.astype(np.float64) ** 2))]))
-        yield Packed((with_feedback(weight.astype(np.float64), steps_of(exponents)[:, None], root),), (exponents,))
+        yield Packed(
+            (with_feedback(weight.astype(np.float64), steps_of(exponents)[:, None], root),), (exponents,)
+        )
 
 
 def nearest_options(weight, root):
@@ -152,17 +154,19 @@ def choose(options, budget, importance=None):
     return {name: options[name][i] for name, i in allocate(curves, budget).items()}
 
 
-def compress_weights(weights, activations, share, *, methods=("padl", "rounding"), importance=None, report=None):
+def compress_weights(weights, share, *, activations=None, moments=None, methods=("padl", "rounding"),
+                     importance=None, report=None):  # fmt: skip
     """Store the weights of linear layers in a share of their bytes in float32, those of most benefit first.
 
     Parameters
     ----------
     weights : dict of str to array_like, shape (out, in)
-    activations : dict of str to array_like, shape (n, in)
-        What each layer was given, or its second moment as a symmetric (in, in) array named with ``moment:`` before
-        the layer's name. A layer of which there is neither counts errors in all directions alike.
     share : float
         Of the bytes in float32, above 0 and at most 1.
+    activations : dict of str to array_like, shape (n, in), optional
+        What layers were given. Of a layer without, errors count the same in all directions.
+    moments : dict of str to array_like, shape (in, in), optional
+        Second moments ``E x x'`` in place of activations.
     methods : sequence of str
         Of `METHODS`: a weight is stored by whichever is best for it.
     importance : dict of str to float, optional
@@ -178,17 +182,17 @@ def compress_weights(weights, activations, share, *, methods=("padl", "rounding"
     Raises
     ------
     ValueError, TypeError
-        Bad input, NaN, activations of another width, or a share that is too small.
+        Bad input, NaN, activations of another width or of no layer, or a share that is too small.
     ImportError
         constriction is not installed.
     """
     share = check_scalar(share, "share", strict=True, maximum=1.0)
     methods = [check_choice(method, "methods", list(METHODS)) for method in methods]
-    matrices = {name: check_matrix(weight, name) for name, weight in weights.items()}
+    matrices = {name: check_matrix(weight, f"weights[{name!r}]") for name, weight in weights.items()}
     if not matrices or not methods:
         raise ValueError("weights and methods must hold at least one each")
-    roots = {name: _root(name, matrix, activations) for name, matrix in matrices.items()}
-    options = {}
+    roots = roots_of(matrices, activations or {}, moments or {})
+    options: dict = {}
     for name, matrix in matrices.items():
         if report is not None:
             report(name)
@@ -196,30 +200,41 @@ def compress_weights(weights, activations, share, *, methods=("padl", "rounding"
     return within(options, share * 4 * sum(matrix.size for matrix in matrices.values()), importance)
 
 
+def roots_of(matrices, activations, moments):
+    """Roots of the second moments of what layers are given, the identity where nothing is known."""
+    for what, given in (("activations", activations), ("moments", moments)):
+        unknown = sorted(set(given) - set(matrices))
+        if unknown:
+            raise ValueError(
+                f"{what} must be of layers to compress, {', '.join(matrices)}; found {unknown[0]!r}"
+            )
+    roots = {}
+    for name, matrix in matrices.items():
+        roots[name] = np.eye(matrix.shape[1])
+        for what, given, moment_of in (
+            ("activations", activations, second_moment), ("moments", moments, check_matrix),
+        ):  # fmt: skip
+            if name not in given:
+                continue
+            moment = moment_of(given[name], f"{what}[{name!r}]")
+            if moment.shape[1] != matrix.shape[1]:
+                raise ValueError(
+                    f"{what}[{name!r}] must have {matrix.shape[1]} columns, as a weight of shape {matrix.shape} "
+                    f"takes, found {moment.shape[1]}"
+                )
+            roots[name] = root_of(moment)
+    return roots
+
+
 def within(options, budget, importance=None):
     """`choose` with the bytes that coding takes in place of those counted."""
     aim = budget
     while True:
         chosen = {
-            name: o._replace(size=len(encode(o.packed))) for name, o in choose(options, aim, importance).items()
+            name: o._replace(size=len(encode(o.packed)))
+            for name, o in choose(options, aim, importance).items()
         }
         over = sum(o.size for o in chosen.values()) - budget
         if over <= 0:
             return chosen
         aim -= over + 1
-
-
-def _root(name, matrix, activations):
-    moment = activations.get(f"moment:{name}")
-    if moment is None and name not in activations:
-        return np.eye(matrix.shape[1])
-    if moment is None:
-        X = check_matrix(activations[name], f"activations[{name!r}]").astype(np.float64)
-        moment = X.T @ X / len(X)
-    moment = check_matrix(moment, f"activations of {name!r}")
-    if moment.shape[1] != matrix.shape[1]:
-        raise ValueError(
-            f"activations of {name!r} must have {matrix.shape[1]} features, as the weight of shape {matrix.shape} "
-            f"takes, found {moment.shape[1]}"
-        )
-    return root_of(moment)

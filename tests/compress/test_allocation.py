@@ -10,7 +10,9 @@ from padl_bayes.compress.allocation import Curve, allocate, lower_hull
 
 def random_curves(rng, n_parts=4, n_options=5):
     return {
-        f"part {i}": Curve(np.sort(rng.integers(1, 60, n_options)).astype(float), rng.exponential(size=n_options))
+        f"part {i}": Curve(
+            np.sort(rng.integers(1, 60, n_options)).astype(float), rng.exponential(size=n_options)
+        )
         for i in range(n_parts)
     }
 
@@ -35,9 +37,7 @@ def test_the_loss_is_within_one_step_of_the_least(seed):
     curves = random_curves(np.random.default_rng(seed))
     smallest = sum(curve.size.min() for curve in curves.values())
     largest = max(np.ptp(curves[name].loss[lower_hull(curves[name])]) for name in curves)
-    steps = [
-        -np.diff(curve.loss[lower_hull(curve)]).min(initial=0.0) for curve in curves.values()
-    ]
+    steps = [-np.diff(curve.loss[lower_hull(curve)]).min(initial=0.0) for curve in curves.values()]
     for budget in (smallest + 1, smallest + 30, smallest + 80, smallest + 500):
         size, loss = totals(curves, allocate(curves, budget))
         assert size <= budget
@@ -73,7 +73,9 @@ def test_the_hull_is_convex_and_below_all_options():
     assert np.all(np.diff(slopes) > 0)
     assert np.all(slopes < 0)
     inside = curve.size >= curve.size[hull[0]]
-    assert np.all(np.interp(curve.size, curve.size[hull], curve.loss[hull])[inside] <= curve.loss[inside] + 1e-12)
+    assert np.all(
+        np.interp(curve.size, curve.size[hull], curve.loss[hull])[inside] <= curve.loss[inside] + 1e-12
+    )
 
 
 def test_a_budget_that_is_too_small_and_bad_curves_are_refused():

@@ -64,7 +64,9 @@ def some_packed(seed=0, transposed=False):
     codes = np.where(rng.random((40, 5)) < 0.3, rng.integers(-9, 10, (40, 5)), 0).astype(np.int32)
     codes[:, 2] = 0
     entries = rng.integers(-300, 300, (5, 11)).astype(np.int32)
-    return Packed((codes, entries), (np.array([-30], np.int32), rng.integers(-9, 20, 5).astype(np.int32)), transposed)
+    return Packed(
+        (codes, entries), (np.array([-30], np.int32), rng.integers(-9, 20, 5).astype(np.int32)), transposed
+    )
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -141,9 +143,14 @@ def test_codes_that_round_to_zero_leave_nothing():
 
 
 def test_the_singular_values_are_those_of_the_output():
-    weight, root = np.random.default_rng(0).standard_normal((20, 8)), root_of(second_moment(activations(99, 8)))
+    weight, root = (
+        np.random.default_rng(0).standard_normal((20, 8)),
+        root_of(second_moment(activations(99, 8))),
+    )
     codes, atoms = factors.principal_factors(factors.coded_matrix(weight, root, False))
     for rank in (2, 5):
         packed = factors.pack_factors(weight, root, codes[:, :rank], atoms[:rank], -60, columns=False)
         left = np.linalg.svd(weight @ root, compute_uv=False)[rank:]
-        assert weighted_error(weight, dense(packed).astype(float), root) == pytest.approx(np.sum(left**2), rel=1e-4)
+        assert weighted_error(weight, dense(packed).astype(float), root) == pytest.approx(
+            np.sum(left**2), rel=1e-4
+        )
