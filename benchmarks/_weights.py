@@ -158,8 +158,8 @@ def subject_of(part, kept):
     """Read the encoder and calibrate it."""
     encoder, groups = enc.load_encoder(), groups_of(part)
     calibration, held_out = sentences(part.calibration, "calibration"), sentences(part.held_out, "held_out")
-    moments = kept("moments", lambda: enc.input_moments(encoder, calibration))
-    reference = kept("reference", lambda: enc.embed(encoder, held_out))
+    moments = kept(f"moments {part.calibration}", lambda: enc.input_moments(encoder, calibration))
+    reference = kept(f"reference {part.held_out}", lambda: enc.embed(encoder, held_out))
     matrices = {
         group: np.concatenate([encoder.weights[name] for name in names]) for group, names in groups.items()
     }

@@ -22,6 +22,7 @@ NETWORKS = (".safetensors", ".onnx")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace a file.")
 @click.option("--n-atoms", type=click.IntRange(1), help=f"Tokens: upper bound; {N_ATOMS} by default.")
+@click.option("--max-iter", type=click.IntRange(1), help="Tokens: most passes of the fit.")
 @click.option("--layers", multiple=True, help="Network: names of weights, with * for any characters.")
 @click.option(
     "--calibration", type=click.Path(path_type=Path),
@@ -35,7 +36,7 @@ NETWORKS = (".safetensors", ".onnx")
 @seed_option
 @saying_options
 def compress(
-    source, out, overwrite, n_atoms, layers, calibration, share, method, seed, quiet, as_json, debug
+    source, out, overwrite, n_atoms, max_iter, layers, calibration, share, method, seed, quiet, as_json, debug
 ):
     """Write SOURCE in few bytes: tokens (.npy, a token a row) as a dictionary and sparse codes, for padl_bayes.load;
     or the weights of a network's layers (.safetensors, .onnx), for padl_bayes.compress.load_weights.
@@ -45,7 +46,7 @@ def compress(
     of_network = {"layers": layers or None, "calibration": calibration, "bytes": share, "method": method}
     with refusals(debug, as_json), Console(stderr=True, quiet=quiet).status("compressing") as status:
         if source.suffix.lower() in NETWORKS:
-            _check_others({"n_atoms": n_atoms}, "tokens", source)
+            _check_others({"n_atoms": n_atoms, "max_iter": max_iter}, "tokens", source)
             if not layers:
                 raise ValueError("layers must name weights of the network: pass --layers, '*' for all")
             found, line = _network(
@@ -60,7 +61,7 @@ def compress(
             )
         else:
             _check_others(of_network, "a network (.safetensors, .onnx)", source)
-            found, line = _tokens(source, out, n_atoms or N_ATOMS, seed, overwrite)
+            found, line = _tokens(source, out, n_atoms or N_ATOMS, max_iter, seed, overwrite)
     click.echo(line, err=True)
     finish(as_json, out, command="compress", file=str(out), **found)
 
@@ -85,7 +86,7 @@ def _network(source, out, layers, share, overwrite, calibration, method, update)
     )
 
 
-def _tokens(source, out, n_atoms, seed, overwrite):
+def _tokens(source, out, n_atoms, max_iter, seed, overwrite):
     from padl_bayes._validation import check_training_data
     from padl_bayes.estimator import PADL
     from padl_bayes.reading import read_matrix
@@ -94,7 +95,8 @@ def _tokens(source, out, n_atoms, seed, overwrite):
     if source.suffix.lower() != ".npy":
         raise ValueError(f"source must end in .npy, .safetensors or .onnx, found {str(source)!r}")
     X, _ = check_training_data(read_matrix(source))
-    found = compress_tokens_run(PADL(n_atoms, random_state=seed), X, source, out, overwrite=overwrite)
+    estimator = PADL(n_atoms, max_iter=max_iter, random_state=seed)
+    found = compress_tokens_run(estimator, X, source, out, overwrite=overwrite)
     return found, (
         f"{found['atoms']} atoms, {found['nonzeros']:.3g} nonzeros a token, {found['bytes']:,} bytes, "
         f"{found['share']:.2%} of float32; RMSE {found['rmse']:.3g}, {found['explained']:.1%} of the variance"

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+BLOCK = 32
+
 
 def nearest(values, step):
     """Whole numbers whose multiples of ``step`` are nearest."""
@@ -32,12 +34,16 @@ def with_feedback(values, step, root, *, keep=None):
     Babai's nearest plane (Combinatorica 6, 1986), row by row; the error of a row is at most
     ``sum_j (step L_jj / 2)^2``. Rounding weights of a network like this is GPTQ (Frantar et al., ICLR 2023).
     """
-    step = np.broadcast_to(step, values.shape)
+    # a column at a time, so each lies in one piece
+    values, step = values.T, np.broadcast_to(step, values.shape).T
+    keep = np.ones(values.shape, bool) if keep is None else keep.T
     found, error = np.zeros(values.shape, np.int32), np.zeros(values.shape)
-    for j in reversed(range(values.shape[1])):
-        owed = error[:, j + 1 :] @ (root[j + 1 :, j] / root[j, j])
-        found[:, j] = np.round((values[:, j] + owed) / step[:, j])
-        if keep is not None:
-            found[~keep[:, j], j] = 0
-        error[:, j] = values[:, j] - step[:, j] * found[:, j]
-    return found
+    lower = root.T / np.diag(root)[:, None]
+    for end in range(len(values), 0, -BLOCK):
+        start = max(end - BLOCK, 0)
+        owed = lower[start:end, end:] @ error[end:]
+        for j in reversed(range(start, end)):
+            wanted = values[j] + owed[j - start] + lower[j, j + 1 : end] @ error[j + 1 : end]
+            found[j] = np.where(keep[j], np.round(wanted / step[j]), 0)
+            error[j] = values[j] - step[j] * found[j]
+    return np.ascontiguousarray(found.T)

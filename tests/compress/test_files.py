@@ -242,15 +242,15 @@ def test_the_command_says_what_is_wrong(network, tmp_path, given):
 
 
 def test_the_command_compresses_tokens(tmp_path):
-    X = pb.datasets.bars(n_samples=200, seed=0).X.astype(np.float32)
+    X = pb.datasets.bars(n_samples=60, seed=0).X.astype(np.float32)
     np.save(tmp_path / "tokens.npy", X)
     before = (tmp_path / "tokens.npy").read_bytes()
     out = tmp_path / "tokens.padl"
-    done = run(tmp_path / "tokens.npy", "--out", out, "--n-atoms", "12", "--json")
+    done = run(tmp_path / "tokens.npy", "--out", out, "--n-atoms", "8", "--max-iter", "60", "--json")
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout.splitlines()[-1])
     stored = pb.load(out)
-    assert said["bytes"] == out.stat().st_size < 0.1 * X.nbytes
+    assert said["bytes"] == out.stat().st_size < 0.2 * X.nbytes
     error = X - stored.codes @ stored.dictionary
     assert said["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
     assert said["explained"] == pytest.approx(1 - np.sum(error**2) / np.sum(X.var(axis=0) * len(X)), rel=1e-4)

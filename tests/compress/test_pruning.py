@@ -1,22 +1,30 @@
 """Scores of atoms, against refits without each."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from padl_bayes.compress.calibration import root_of, second_moment, weighted_error
 from padl_bayes.compress.pruning import atom_scores, deletion_errors, pruned_weight
-from padl_bayes.inference import fit_em
 
 
 @pytest.fixture(scope="module")
 def planted():
-    """A weight of six atoms under correlated inputs, its root, V and a fit."""
+    """A weight of six atoms under correlated inputs, its root, V, and what a fit would say of it."""
     rng = np.random.default_rng(0)
     root = root_of(second_moment(rng.standard_normal((300, 10)) @ rng.standard_normal((10, 10))))
     atoms = rng.standard_normal((6, 10))
-    codes = np.where(rng.random((400, 6)) < 0.3, rng.laplace(size=(400, 6)), 0) * np.geomspace(2, 0.3, 6)
-    V = codes @ (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)) + 0.02 * rng.standard_normal((400, 10))
-    return np.linalg.solve(root.T, V.T).T, root, V, fit_em(V, 12)
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    used = rng.random((400, 6)) < 0.3
+    codes = np.where(used, rng.laplace(size=(400, 6)), 0) * np.geomspace(2, 0.3, 6)
+    V = codes @ atoms + 0.02 * rng.standard_normal((400, 10))
+    probability = np.where(used, 0.9, 0.2)
+    fit = SimpleNamespace(
+        dictionary=atoms, codes=np.where(used, 0.9 * codes, 0.01), probability=probability,
+        activation_log_odds=np.arange(6.0),
+    )  # fmt: skip
+    return np.linalg.solve(root.T, V.T).T, root, V, fit, codes
 
 
 def test_deletion_errors_are_those_of_refits():
@@ -40,20 +48,20 @@ def test_deletion_errors_are_those_of_refits():
 
 
 def test_scores_order_atoms_of_falling_size(planted):
-    _, root, V, fit = planted
-    assert len(fit.dictionary) == 6
+    _, root, V, fit, codes = planted
     scores = atom_scores(fit, V, root)
-    for name in ("log odds", "calibrated magnitude", "deletion error"):
-        # the fit lists atoms by energy, here far apart
+    for name in ("calibrated magnitude", "deletion error"):
+        # planted codes fall by a factor of 1.5 from atom to atom
         assert np.all(np.diff(scores[name]) < 0), name
-    np.testing.assert_allclose(scores["P(used)"], fit.usage * (len(V) + 1) - 0.5, rtol=0.02)
-    sizes = np.abs(np.where(fit.probability >= 0.5, fit.codes / fit.probability, 0)).mean(axis=0)
-    atoms = fit.dictionary @ np.linalg.inv(root)
-    np.testing.assert_allclose(scores["magnitude"], sizes * np.linalg.norm(atoms, axis=1))
+    np.testing.assert_array_equal(scores["log odds"], np.arange(6))
+    np.testing.assert_allclose(scores["P(used)"], [0.2 * 400 + 0.7 * np.sum(r != 0) for r in codes.T])
+    size, norm = np.abs(codes).mean(axis=0), np.linalg.norm(fit.dictionary @ np.linalg.inv(root), axis=1)
+    np.testing.assert_allclose(scores["magnitude"], size * norm)
+    np.testing.assert_allclose(scores["calibrated magnitude"], size)
 
 
 def test_a_pruned_weight_loses_what_the_scores_say(planted):
-    W, root, V, fit = planted
+    W, root, V, fit, _ = planted
     whole = weighted_error(W, pruned_weight(fit, V, root, np.arange(6)), root)
     assert whole < 2 * V.size * 0.02**2
     rise = atom_scores(fit, V, root)["deletion error"]
