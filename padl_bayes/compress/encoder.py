@@ -225,7 +225,8 @@ def input_moments(encoder, texts):
             totals[key] = totals.get(key, 0) + np.asarray(moment, np.float64)
     means = {key: total / count for key, total in totals.items()}
     return {
-        f"encoder.layer.{i}.{name}.weight": mean
-        for (i, what), mean in means.items()
-        for name in READERS[what]
+        f"encoder.layer.{i}.{name}.weight": means[i, what]
+        for i in range(N_LAYERS)
+        for what, names in READERS.items()
+        for name in names
     }

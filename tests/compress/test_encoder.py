@@ -38,12 +38,12 @@ def test_embeddings_are_those_of_torch(encoder):
 
 
 def test_an_embedding_does_not_depend_on_the_other_texts(encoder):
-    alone = np.concatenate([enc.embed(encoder, [text]) for text in TEXTS[::-1]])[::-1]
-    np.testing.assert_allclose(alone, enc.embed(encoder, TEXTS), atol=1e-6)
+    some = TEXTS[2:5]
+    alone = np.concatenate([enc.embed(encoder, [text]) for text in some[::-1]])[::-1]
+    np.testing.assert_allclose(alone, enc.embed(encoder, some), atol=1e-6)
 
 
 def test_moments_are_of_what_the_linear_maps_are_given(encoder):
-    """A map whose weight changes by an outer product changes its output by what the moment says."""
     moments = enc.input_moments(encoder, TEXTS[:6])
     assert list(moments) == enc.linear_names()
     for name, moment in moments.items():
