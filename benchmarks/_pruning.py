@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks._weights import Kept, embedded, likeness, subject_of
-from padl_bayes.compress import encoder as enc
 from padl_bayes.compress.calibration import weighted_error
 from padl_bayes.compress.pruning import atom_scores, pruned_weight
 from padl_bayes.inference import fit_em
@@ -17,13 +16,13 @@ RANDOM = "random"
 class Pruning(NamedTuple):
     """Layers, sentences, the fit's bounds and shares of its atoms to keep."""
 
-    layers: tuple = tuple(range(enc.N_LAYERS))
+    layers: tuple = (1, 3, 5)
     kinds: tuple = ("fc1",)
     calibration: int = 500
     held_out: int = 200
-    n_atoms: int = 96
-    max_iter: int = 80
-    kept: tuple = (0.75, 0.5, 0.25)
+    n_atoms: int = 48
+    max_iter: int = 60
+    kept: tuple = (0.75, 0.5)
 
 
 def run_pruning(part, options, say):
@@ -71,10 +70,9 @@ def _row(subject, fits, scores, share, rule):
 
 def section_pruning(name, result):
     """Markdown of error and fidelity by share and rule."""
-    kinds = ", ".join(dict.fromkeys(group.split(": ")[1] for group in result["groups"]))
     lines = [
         f"## {name}", "",
-        f"{len(result['groups'])} weights ({kinds}, of every layer) fitted by EM, {min(result['atoms'])} to "
+        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, {min(result['atoms'])} to "
         f"{max(result['atoms'])} atoms each, the rest of the network as it is; codes are refitted on what is left of "
         "their supports, nothing is rounded. The smallest log odds of an atom to be active are "
         f"{result['least_log_odds']:.0f}: P(active) is 1 for all, and it is the log odds that order them.", "",

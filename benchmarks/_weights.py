@@ -37,8 +37,8 @@ class Weights(NamedTuple):
     calibration: int = 500
     held_out: int = 200
     sensed: int = 64
-    shares: tuple = (0.5, 0.25, 0.125, 0.0625, 0.03125)
-    methods: tuple = tuple(LABELS)
+    shares: tuple = (0.5, 0.125, 0.0625, 0.03125)
+    methods: tuple = tuple(name for name in LABELS if name != "plain svd")
 
 
 class Kept:

@@ -6,7 +6,7 @@ import pytest
 from padl_bayes.compress import factors, packing
 from padl_bayes.compress.calibration import RIDGE, root_of, second_moment, weighted_error
 from padl_bayes.compress.packing import Packed, dense, exponents_of, steps_of
-from padl_bayes.compress.rounding import nearest, with_feedback
+from padl_bayes.compress.rounding import BLOCK, nearest, with_feedback
 
 
 def activations(n, n_features, seed=0):
@@ -38,10 +38,11 @@ def test_a_moment_of_fewer_samples_than_features_has_a_root():
         second_moment(np.array([[1.0, np.nan], [2.0, 1.0]]))
 
 
-def test_rounding_with_feedback_is_the_best_of_all_in_a_plane_and_never_beyond_its_bound():
+@pytest.mark.parametrize("n_features", [6, 2 * BLOCK + 5])
+def test_rounding_with_feedback_leaves_no_entry_that_is_better_otherwise(n_features):
     rng = np.random.default_rng(1)
-    root = root_of(second_moment(activations(200, 6)))
-    W = rng.standard_normal((300, 6))
+    root = root_of(second_moment(activations(300, n_features)))
+    W = rng.standard_normal((100, n_features))
     step = 0.5
     found = with_feedback(W, step, root)
     cost = np.sum(((W - step * found) @ root) ** 2, axis=1)
@@ -49,7 +50,7 @@ def test_rounding_with_feedback_is_the_best_of_all_in_a_plane_and_never_beyond_i
     plain = np.sum(((W - step * nearest(W, step)) @ root) ** 2, axis=1)
     assert cost.mean() < 0.5 * plain.mean()
     # each entry is the best there is, given those after it and that those before it can be anything
-    for j in range(6):
+    for j in range(n_features):
         for change in (-1, 1):
             other = found.copy()
             other[:, j] += change
