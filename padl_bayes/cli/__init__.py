@@ -4,6 +4,7 @@ import click
 
 from padl_bayes import __version__
 from padl_bayes.cli.bench import bench
+from padl_bayes.cli.compress import compress
 from padl_bayes.cli.demo import demo
 from padl_bayes.cli.fit import fit
 from padl_bayes.cli.report import report
@@ -33,5 +34,5 @@ def main():
     """Dictionary learning with uncertainty."""
 
 
-for command in (demo, fit, transform, sample, tradeoff, report, bench):
+for command in (demo, fit, transform, sample, tradeoff, compress, report, bench):
     main.add_command(command)

@@ -49,7 +49,9 @@ def constriction():
     return constriction
 
 
-class _Encoder:
+class Encoder:
+    """A range encoder: ``put`` symbols by a law."""
+
     def __init__(self):
         self.laws = constriction().stream.model
         self.coder = constriction().stream.queue.RangeEncoder()
@@ -63,7 +65,9 @@ class _Encoder:
             self.put(law, (numbers >> shift) & (2**DIGIT - 1))
 
 
-class _Decoder:
+class Decoder:
+    """What `Encoder` wrote, in the same order."""
+
     def __init__(self, payload):
         self.laws = constriction().stream.model
         self.coder = constriction().stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
@@ -136,19 +140,19 @@ def encode(stored):
     most, bound = int(excess.max()), max(int(np.abs(entries).max()), 1)
     n_planes = int(np.abs(levels).max() - 1).bit_length() if used.any() else 0
     sizes = *levels.shape, entries.shape[1]
-    coder = _Encoder()
-    _put_numbers(coder, used, excess, len(levels), most)
+    coder = Encoder()
+    put_numbers(coder, used, excess, len(levels), most)
     norms = code_norms(levels)
     for k in np.flatnonzero(used):
-        _put_codes(coder, levels[:, k], int(used[k]), int(excess[k]), n_planes, stored.nonnegative)
+        put_codes(coder, levels[:, k], int(used[k]), int(excess[k]), n_planes, stored.nonnegative)
         coder.put(_normal(coder.laws, norms[k], bound, sizes[2]), entries[k])
     head = _HEAD.pack(MAGIC, FORMAT_VERSION, stored.nonnegative, stored.step, stored.storage.distortion)
-    head += b"".join(_short(number) for number in (*sizes, bound, most, n_planes))
+    head += b"".join(short(number) for number in (*sizes, bound, most, n_planes))
     body = head + coder.coder.get_compressed().astype("<u4").tobytes()
     return body + _CHECK.pack(zlib.crc32(body))
 
 
-def _short(number):
+def short(number):
     """Seven bits a byte, lowest first, the eighth where more follow (LEB128)."""
     found = bytearray()
     while number > 127:
@@ -157,8 +161,8 @@ def _short(number):
     return bytes([*found, number])
 
 
-def _long(data, start, count):
-    """Numbers of `_short`, and where they end."""
+def long(data, start, count):
+    """Numbers of `short`, and where they end."""
     numbers = []
     for _ in range(count):
         number = shift = 0
@@ -171,7 +175,8 @@ def _long(data, start, count):
     return numbers, start
 
 
-def _put_numbers(coder, used, excess, n_samples, most):
+def put_numbers(coder, used, excess, n_samples, most):
+    """Write of each line of numbers how many are not zero and by how much their sizes exceed one."""
     on = used > 0
     coder.put_numbers(np.array([on.sum()]), len(on))
     coder.put(_flags(coder.laws, int(on.sum()), len(on)), on)
@@ -179,7 +184,8 @@ def _put_numbers(coder, used, excess, n_samples, most):
     coder.put_numbers(excess[on], most)
 
 
-def _put_codes(coder, levels, used, excess, n_planes, nonnegative):
+def put_codes(coder, levels, used, excess, n_planes, nonnegative):
+    """Write a line of whole numbers: flags of those not zero, sizes, signs."""
     flags = levels != 0
     coder.put(_flags(coder.laws, used, len(levels)), flags)
     rest = np.abs(levels[flags]) - 1
@@ -219,13 +225,13 @@ def decode(data):
             f"it has format version {version}, expected at most {FORMAT_VERSION}; update padl_bayes"
         )
     _, _, nonnegative, step, distortion = _HEAD.unpack_from(body)
-    (n, k, p, bound, most, n_planes), start = _long(body, _HEAD.size, 6)
+    (n, k, p, bound, most, n_planes), start = long(body, _HEAD.size, 6)
     check_fits(8 * (2 * n * k + 2 * k * p), "the dictionary with its codes", "use a machine with more memory")
-    coder = _Decoder(body[start:])
-    used, excess = _take_numbers(coder, n, k, most)
+    coder = Decoder(body[start:])
+    used, excess = take_numbers(coder, n, k, most)
     levels, entries = np.zeros((n, k), np.int32), np.zeros((k, p), np.int32)
     for atom in np.flatnonzero(used):
-        levels[:, atom] = _take_codes(coder, n, int(used[atom]), int(excess[atom]), n_planes, nonnegative)
+        levels[:, atom] = take_codes(coder, n, int(used[atom]), int(excess[atom]), n_planes, nonnegative)
         norm = code_norms(levels[:, [atom]])[0]
         entries[atom] = coder.take(_normal(coder.laws, norm, bound, p), p)
     if not coder.coder.maybe_exhausted():
@@ -236,7 +242,8 @@ def decode(data):
     return Stored(codes, dictionary, storage, step, bool(nonnegative))
 
 
-def _take_numbers(coder, n_samples, n_atoms, most):
+def take_numbers(coder, n_samples, n_atoms, most):
+    """Read what `put_numbers` wrote."""
     (n_on,) = coder.take_numbers(1, n_atoms)
     on = coder.take(_flags(coder.laws, int(n_on), n_atoms), n_atoms) > 0
     used, excess = np.zeros((2, n_atoms), np.int64)
@@ -245,7 +252,8 @@ def _take_numbers(coder, n_samples, n_atoms, most):
     return used, excess
 
 
-def _take_codes(coder, n_samples, used, excess, n_planes, nonnegative):
+def take_codes(coder, n_samples, used, excess, n_planes, nonnegative):
+    """Read what `put_codes` wrote."""
     flags = coder.take(_flags(coder.laws, used, n_samples), n_samples) > 0
     if flags.sum() != used:
         raise ValueError(_OTHERWISE)

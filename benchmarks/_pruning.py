@@ -1,0 +1,87 @@
+"""Atoms of a sentence encoder's weights pruned by what the posterior says and by magnitude."""
+
+import tempfile
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks._weights import Kept, embedded, likeness, subject_of
+from padl_bayes.compress.calibration import weighted_error
+from padl_bayes.compress.pruning import atom_scores, pruned_weight
+from padl_bayes.inference import fit_em
+
+RANDOM = "random"
+
+
+class Pruning(NamedTuple):
+    """Layers, sentences, the fit's bounds and shares of its atoms to keep."""
+
+    layers: tuple = (1, 3, 5)
+    kinds: tuple = ("fc1",)
+    calibration: int = 500
+    held_out: int = 200
+    n_atoms: int = 48
+    max_iter: int = 60
+    kept: tuple = (0.75, 0.5)
+
+
+def run_pruning(part, options, say):
+    """Error and fidelity at equal numbers of atoms, by how they are chosen."""
+    with tempfile.TemporaryDirectory() as fresh:
+        kept = Kept(getattr(options, "work", None) or fresh)
+        subject = subject_of(part, kept)
+        fits, scores = {}, {}
+        for group, weight in subject.matrices.items():
+            root = subject.roots[group]
+            V = weight.astype(np.float64) @ root
+            fits[group] = kept(
+                f"em {group}", lambda V=V: fit_em(V.astype(np.float32), part.n_atoms, max_iter=part.max_iter)
+            )
+            scores[group] = kept(f"scores {group}", lambda f=fits[group], V=V, r=root: atom_scores(f, V, r))
+            rng = np.random.default_rng(0)
+            scores[group] |= {RANDOM: rng.random(len(fits[group].dictionary))}
+            say(f"{group}: {len(fits[group].dictionary)} atoms")
+        rows = []
+        for share in (1.0, *part.kept):
+            for rule in next(iter(scores.values())) if share < 1 else ("all",):
+                make = lambda s=share, r=rule: _row(subject, fits, scores, s, r)  # noqa: E731
+                rows.append(kept(f"pruned {rule} {share}", make))
+                say(str(rows[-1]))
+    odds = np.concatenate([fit.activation_log_odds for fit in fits.values()])
+    return {
+        "kind": "pruning", "calibration": part.calibration, "held_out": part.held_out, "groups": list(fits),
+        "atoms": [len(fit.dictionary) for fit in fits.values()], "least_log_odds": float(odds.min()), "rows": rows,
+    }  # fmt: skip
+
+
+def _row(subject, fits, scores, share, rule):
+    matrices, errors = {}, []
+    for group, fit in fits.items():
+        weight, root = subject.matrices[group], subject.roots[group]
+        count = max(round(share * len(fit.dictionary)), 1)
+        order = np.argsort(-scores[group][rule], kind="stable") if rule != "all" else np.arange(count)
+        V = weight.astype(np.float64) @ root
+        matrices[group] = pruned_weight(fit, V, root, order[:count]).astype(np.float32)
+        whole = weighted_error(weight, 0 * weight, root)
+        errors.append(weighted_error(weight, matrices[group], root) / whole)
+    found = likeness(subject.reference, embedded(subject, matrices, subject.held_out))
+    return {"rule": rule, "share": share, "error": float(np.mean(errors))} | found
+
+
+def section_pruning(name, result):
+    """Markdown of error and fidelity by share and rule."""
+    lines = [
+        f"## {name}", "",
+        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, {min(result['atoms'])} to "
+        f"{max(result['atoms'])} atoms each, the rest of the network as it is; codes are refitted on what is left of "
+        "their supports, nothing is rounded. The smallest log odds of an atom to be active are "
+        f"{result['least_log_odds']:.0f}: P(active) is 1 for all, and it is the log odds that order them.", "",
+        "| atoms kept | by | error | cosine, mean | 5th percentile | top-1 | top-10 |",
+        "|--:|---|--:|--:|--:|--:|--:|",
+    ]  # fmt: skip
+    for row in result["rows"]:
+        lines.append(
+            f"| {row['share']:.0%} | {row['rule']} | {row['error']:.3g} | {row['mean']:.4f} | {row['low']:.4f} "
+            f"| {row['top1']:.3f} | {row['top10']:.3f} |"
+        )
+    return "\n".join([*lines, ""])

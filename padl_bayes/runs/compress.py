@@ -1,0 +1,113 @@
+"""Tokens, or weights of a network's layers, in few bytes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from padl_bayes._validation import check_choice
+from padl_bayes.persistence import save
+from padl_bayes.reading import read_matrix
+from padl_bayes.tradeoff import compress
+
+METHODS = {"best": ("padl", "rounding"), "padl": ("padl",), "svd": ("svd",), "rounding": ("rounding",)}
+
+
+def _check_out(source, out, overwrite):
+    out = Path(out)
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise ValueError(f"out must be another file than {str(source)!r}, which is only read")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"path {str(out)!r} exists already; pass another one or overwrite=True")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"path {str(out)!r} lies in a folder that does not exist; create it first")
+
+
+def compress_tokens_run(estimator, X, source, out, *, overwrite=False):
+    """Fit a dictionary to tokens and write it with their codes, entropy-coded.
+
+    Parameters
+    ----------
+    estimator : PADL
+    X : ndarray, shape (n_tokens, width)
+    source : str or os.PathLike
+        Where X comes from.
+    out : str or os.PathLike
+        For `padl_bayes.load`.
+    overwrite : bool
+
+    Returns
+    -------
+    dict
+        ``atoms``, ``nonzeros`` a token, ``bytes``, ``share`` of the bytes of X in float32, ``rmse`` and
+        ``explained`` variance of the tokens as stored.
+    """
+    _check_out(source, out, overwrite)
+    stored = compress(estimator.fit(X))
+    size = save(stored, out, overwrite=overwrite).stat().st_size
+    error = np.mean((X - stored.codes @ stored.dictionary) ** 2)
+    return {
+        "atoms": int(np.any(stored.dictionary != 0, axis=1).sum()),
+        "nonzeros": float(np.count_nonzero(stored.codes) / len(X)),
+        "bytes": size,
+        "share": size / (4 * X.size),
+        "rmse": float(np.sqrt(error)),
+        "explained": float(1 - error / np.mean((X - X.mean(axis=0)) ** 2)),
+    }
+
+
+def compress_weights_run(source, out, patterns, share, *, calibration=None, method="best", overwrite=False,
+                         report=None):  # fmt: skip
+    """Compress the weights of layers of a safetensors or ONNX file into a new file.
+
+    Parameters
+    ----------
+    source, out : str or os.PathLike
+        ``out`` is for `padl_bayes.compress.load_weights`; ``source`` is only read.
+    patterns : sequence of str
+        Names of weights, with ``*`` for any characters.
+    share : float
+        Of their bytes in float32, the file in all.
+    calibration : str or os.PathLike, optional
+        An .npz with an array (n, in) of what each layer was given, by the name of its weight.
+    method : {"best", "padl", "svd", "rounding"}
+    overwrite : bool
+    report : callable, optional
+        Called with each layer's name.
+
+    Returns
+    -------
+    dict
+        ``bytes``, ``share``, and ``layers`` with ``name``, ``shape``, ``bytes`` and relative ``error`` of the output.
+    """
+    from padl_bayes.compress import compress_weights, read_layers, save_weights
+
+    _check_out(source, out, overwrite)
+    methods = METHODS[check_choice(method, "method", list(METHODS))]
+    weights, turned = read_layers(source, patterns)
+    given = _read_calibration(calibration, weights) if calibration is not None else None
+    # the header: each layer's name once, and at most fifty characters about it
+    header = sum(50 + 6 * len(name) for name in weights) + 50
+    total = 4 * sum(weight.size for weight in weights.values())
+    if not header / total < share <= 1:
+        raise ValueError(f"bytes must be above {header / total:.2g} and at most 1, found {share:g}")
+    options = compress_weights(
+        weights, share - header / total, activations=given, methods=methods, report=report
+    )
+    size = save_weights(options, out, turned=turned, overwrite=overwrite).stat().st_size
+    layers = [
+        {"name": name, "shape": list(weights[name].shape), "bytes": int(o.size), "error": o.loss}
+        for name, o in options.items()
+    ]
+    return {"bytes": size, "share": size / total, "layers": layers}
+
+
+def _read_calibration(path, weights):
+    if Path(path).suffix.lower() != ".npz":
+        raise ValueError(f"calibration must be an .npz file, found {str(path)!r}")
+    found = {}
+    for name in weights:
+        try:
+            found[name] = read_matrix(path, name)
+        except ValueError as error:
+            raise ValueError(f"calibration must have an array for each layer: {error}") from None
+    return found
