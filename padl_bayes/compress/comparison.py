@@ -25,7 +25,7 @@ from padl_bayes.rivals import learn_sklearn
 from padl_bayes.tradeoff.storage import quantise
 
 STORAGE_TOL = 0.002
-MOST_STEPS = 40
+MOST_STEPS = 14
 MOD_ROUNDS = 8
 RULES = ("PCA", "k-means", "top-k", "scikit-learn")
 

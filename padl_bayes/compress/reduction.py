@@ -1,9 +1,11 @@
 """Fewer tokens: which patches share one, what it holds, and how its way through the network goes back to each patch.
 
-A reduction is an array of labels, one a patch token. Three rules: the atom that a token uses most, bipartite matching by
-similarity (Bolya et al., Token Merging, ICLR 2023), and dropping at random.
+A reduction is an array of labels, one a patch token. Rules: the atom that a token uses most; groups split along the
+atoms in which their tokens differ most; bipartite matching by similarity (Bolya et al., Token Merging, ICLR 2023); and
+dropping at random. Correlations with atoms stand in for codes, whose posterior would cost more than the network's layers.
 """
 
+import heapq
 from typing import NamedTuple
 
 import numpy as np
@@ -38,11 +40,17 @@ def _check_target(n_groups, n_tokens):
     return n_groups
 
 
-def by_atoms(tokens, dictionary, mean, n_groups):
+def _correlations(tokens, dictionary, mean):
+    tokens = check_matrix(tokens, "tokens")
+    dictionary = check_matrix(dictionary, "dictionary", n_features=tokens.shape[1])
+    mean = check_array(mean, "mean", (tokens.shape[1],))
+    return (tokens - mean) @ dictionary.T
+
+
+def by_leading_atom(tokens, dictionary, mean, n_groups):
     """Group tokens by the atom, and its sign, that each uses most, among those the image uses most.
 
-    The largest correlation decides, the first step of matching pursuit: one product for all tokens, where codes of the
-    posterior would cost more than the network's own layers.
+    The largest correlation decides, the first step of matching pursuit.
 
     Parameters
     ----------
@@ -52,7 +60,7 @@ def by_atoms(tokens, dictionary, mean, n_groups):
     mean : array_like, shape (P,)
         That was taken from the tokens to which the dictionary was fitted.
     n_groups : int
-        At most so many.
+        At most so many, and no more than twice the atoms.
 
     Returns
     -------
@@ -63,11 +71,8 @@ def by_atoms(tokens, dictionary, mean, n_groups):
     TypeError, ValueError
         Bad input, or widths that differ.
     """
-    tokens = check_matrix(tokens, "tokens")
-    dictionary = check_matrix(dictionary, "dictionary", n_features=tokens.shape[1])
-    mean = check_array(mean, "mean", (tokens.shape[1],))
+    correlation = _correlations(tokens, dictionary, mean)
     n_groups = _check_target(n_groups, len(tokens))
-    correlation = (tokens - mean) @ dictionary.T
     best = np.abs(correlation).argmax(axis=1)
     most = np.take_along_axis(correlation, best[:, None], axis=1)[:, 0]
     chosen = best + len(dictionary) * (most < 0)
@@ -77,6 +82,51 @@ def by_atoms(tokens, dictionary, mean, n_groups):
         return np.zeros(len(tokens), int)
     signed = correlation[:, kept % len(dictionary)] * np.where(kept < len(dictionary), 1, -1)
     return _numbered(signed.argmax(axis=1))
+
+
+def by_atoms(tokens, dictionary, mean, n_groups):
+    """Split tokens in two, again and again, along the atom in which the tokens of a group differ most.
+
+    The group and atom of largest sum of squared deviations go first; those above the mean part from the others.
+
+    Parameters
+    ----------
+    tokens, dictionary, mean, n_groups
+        As for `by_leading_atom`; there are ``n_groups`` unless tokens are equal along all atoms.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input, or widths that differ.
+    """
+    correlation = _correlations(tokens, dictionary, mean)
+    n_groups = _check_target(n_groups, len(tokens))
+    groups = [np.arange(len(tokens))]
+
+    def entry(i):
+        some = correlation[groups[i]]
+        deviation = np.square(some - some.mean(axis=0)).sum(axis=0)
+        return -float(deviation.max()), i, int(deviation.argmax())
+
+    heap = [entry(0)]
+    while len(groups) < n_groups:
+        deviation, i, atom = heapq.heappop(heap)
+        along = correlation[groups[i], atom]
+        above = along > along.mean()
+        if deviation == 0 or not above.any():
+            break
+        groups.append(groups[i][~above])
+        groups[i] = groups[i][above]
+        heapq.heappush(heap, entry(i))
+        heapq.heappush(heap, entry(len(groups) - 1))
+    labels = np.empty(len(tokens), int)
+    for i, group in enumerate(groups):
+        labels[group] = i
+    return labels
 
 
 def by_similarity(keys, n_groups):

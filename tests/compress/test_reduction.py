@@ -38,10 +38,10 @@ def test_similarity_merges_as_the_rule_in_loops_does(n_groups):
     assert groups_of(labels) == slow_matching(TOKENS, n_groups)
 
 
-def test_atoms_group_what_uses_them():
+def test_leading_atoms_group_what_uses_them():
     dictionary = np.eye(6, dtype=np.float32)[:4]
     mean = np.full(6, 0.5, np.float32)
-    labels = reduction.by_atoms(TOKENS, dictionary, mean, 3)
+    labels = reduction.by_leading_atom(TOKENS, dictionary, mean, 3)
     codes = (TOKENS - mean) @ dictionary.T
     energy = {}
     for row in codes:
@@ -52,10 +52,33 @@ def test_atoms_group_what_uses_them():
     assert groups_of(labels) == {frozenset(i for i, w in enumerate(wanted) if w == k) for k in set(wanted)}
 
 
-def test_few_atoms_give_no_more_groups_than_there_are():
-    labels = reduction.by_atoms(TOKENS, np.eye(6)[:1], np.zeros(6), 20)
+def slow_splitting(along, n_groups):
+    """Every group and atom tried at each step."""
+    groups = [list(range(len(along)))]
+    while len(groups) < n_groups:
+        group, atom = max(
+            ((group, atom) for group in groups for atom in range(along.shape[1])),
+            key=lambda at: len(at[0]) * np.var(along[at[0], at[1]]),
+        )
+        middle = np.mean(along[group, atom])
+        groups.remove(group)
+        groups += [[i for i in group if (along[i, atom] > middle) == side] for side in (True, False)]
+    return {frozenset(group) for group in groups}
+
+
+@pytest.mark.parametrize("n_groups", [1, 2, 5, 13, 21])
+def test_groups_split_along_atoms_as_when_all_are_tried(n_groups):
+    dictionary, mean = RNG.standard_normal((4, 6)).astype(np.float32), np.full(6, 0.5, np.float32)
+    along = (TOKENS - mean).astype(np.float64) @ dictionary.T.astype(np.float64)
+    labels = reduction.by_atoms(TOKENS, dictionary, mean, n_groups)
+    assert groups_of(labels) == slow_splitting(along, n_groups)
+
+
+def test_there_are_no_more_groups_than_atoms_tell_apart():
+    labels = reduction.by_leading_atom(TOKENS, np.eye(6)[:1], np.zeros(6), 20)
     assert len(np.unique(labels)) == 2
-    assert set(reduction.by_atoms(np.ones((3, 6)), np.eye(6)[:1], np.ones(6), 2)) == {0}
+    for rule in (reduction.by_atoms, reduction.by_leading_atom):
+        assert set(rule(np.ones((3, 6)), np.eye(6)[:1], np.ones(6), 2)) == {0}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
