@@ -146,7 +146,8 @@ def fidelity(original, compressed):
     """
     if len(original) != len(compressed) or len(original) < 2:
         raise ValueError(
-            f"original and compressed must be of the same two images or more, found {len(original)} and {len(compressed)}"
+            "original and compressed must be of the same two images or more, "
+            f"found {len(original)} and {len(compressed)}"
         )
     cosines = [_cosine(a.cls, b.cls) for a, b in zip(original, compressed, strict=True)]
     maps = [(a.saliency.ravel(), b.saliency.ravel()) for a, b in zip(original, compressed, strict=True)]

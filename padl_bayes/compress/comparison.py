@@ -1,18 +1,18 @@
 """Other ways to store tokens, at equal bytes and at equal nonzeros: PCA, k-means, top-k coding, scikit-learn.
 
 All dictionaries are learned on training tokens, and all codes of held-out tokens are rounded and entropy-coded by the
-same code (`padl_bayes.tradeoff.quantise`); each rival gets the step at which its bytes are those asked for.
+same code (`padl_bayes.tradeoff.quantise`), each at the step at which its bytes are those asked for. Storage in half
+precision, without entropy coding, is counted beside it.
 """
 
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from padl_bayes._equal_sparsity import code_at, code_omp, match, mean_nonzeros
 from padl_bayes._options import check_sequence
-from padl_bayes._validation import check_count
+from padl_bayes._validation import check_scalar
 from padl_bayes.compress.tokens import (
     MEAN_BITS,
     Cost,
@@ -21,22 +21,28 @@ from padl_bayes.compress.tokens import (
     cost_of,
     default_step,
 )
-from padl_bayes.rivals import learn_sklearn
+from padl_bayes.rivals import LABELS, learn_sklearn
 from padl_bayes.tradeoff.storage import quantise
 
 STORAGE_TOL = 0.002
 MOST_STEPS = 14
-MOD_ROUNDS = 8
+MOD_ROUNDS = 6
+SPARSER = (0.125, 0.25, 0.5)
+COMPONENTS = (16, 32, 48, 64, 96, 128)
+CLUSTERS = (64, 256)
 RULES = ("PCA", "k-means", "top-k", "scikit-learn")
 
 
 class Entry(NamedTuple):
-    """A way to store tokens: with the step at which its bytes are those of the fit."""
+    """A way to store tokens."""
 
     method: str
+    share: float
+    """Bytes asked for, as a share of those of the fit at its default step."""
     cost: Cost
+    """At the step that comes nearest to those bytes."""
     within: bool
-    """Whether it gets down to those bytes at any step."""
+    """Whether it gets down to them at any step."""
 
 
 class _Coded(NamedTuple):
@@ -125,11 +131,18 @@ def clusters_cost(tokens, mean, centres, codes, step):
     share = codes.mean(axis=0)
     share = share[share > 0]
     indices = -len(codes) * float(share @ np.log2(share))
-    n_bytes = (stored.storage.dictionary + indices + MEAN_BITS * centred.shape[1]) / 8
     plain = np.square(centred - codes @ centres).mean()
     rounded = np.square(centred - stored.codes @ stored.dictionary * (step / 2)).mean()
-    explained = 1 - plain / np.square(centred).mean()
-    return Cost(len(share), 1.0, float(plain**0.5), float(explained), float(n_bytes), float(rounded**0.5))
+    index = np.ceil(np.log2(len(centres))) / 8
+    return Cost(
+        len(share),
+        1.0,
+        float(plain**0.5),
+        float(1 - plain / np.square(centred).mean()),
+        float((stored.storage.dictionary + indices + MEAN_BITS * centred.shape[1]) / 8),
+        float(rounded**0.5),
+        float(len(codes) * index + 2 * centred.shape[1] * (len(centres) + 1)),
+    )
 
 
 def at_bytes(cost, target, start):
@@ -144,37 +157,54 @@ def at_bytes(cost, target, start):
     def count(step):
         try:
             found = cost(step)
-        except ValueError:
+        except ValueError as error:
+            if "too fine" not in str(error):
+                raise
             return math.inf, None
         return found.n_bytes, found
 
     found = match(count, target, start, tol=STORAGE_TOL, most=MOST_STEPS, step=1.3)[1]
-    return found, found is not None and found.n_bytes <= (1 + STORAGE_TOL) * target
+    return found, found.n_bytes <= (1 + STORAGE_TOL) * target
+
+
+def _own(found, held_out, codes, nonzeros):
+    """The fit's own codes, and sparser ones with the same atoms."""
+    yield _Coded("this package", found.dictionary, codes)
+    for share in SPARSER:
+        count = max(1, round(share * nonzeros))
+        yield _Coded(
+            "this package, OMP", found.dictionary, code_omp(held_out, found.dictionary, n_nonzero=count)
+        )
 
 
 def _rivals(train, held_out, n_atoms, nonzeros, methods, random_state):
     """Dictionaries and held-out codes of each method at several sizes."""
-    rank = min(train.shape)
+    wanted = [max(1, round(share * nonzeros)) for share in (*SPARSER, 1)]
+    rank, entries = min(train.shape), held_out.shape[0] + held_out.shape[1]
     if "PCA" in methods:
-        for k in sorted({size for size in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, round(nonzeros)) if size <= rank}):
+        # as many as take the bytes of sparse codes with that many nonzeros in half precision
+        index = np.ceil(np.log2(n_atoms)) / 16
+        same = [
+            int((n_atoms * held_out.shape[1] + len(held_out) * k * (1 + index)) / entries) for k in wanted
+        ]
+        for k in sorted({size for size in (*COMPONENTS, *same, wanted[-1]) if 0 < size <= rank}):
             yield _Coded("PCA", *pca(train, held_out, k))
     if "k-means" in methods:
-        for k in (size for size in (32, 128, 512) if size <= len(train)):
+        for k in (size for size in CLUSTERS if size <= len(train)):
             yield _Coded("k-means", *k_means(train, held_out, k, random_state=random_state))
     if "top-k" in methods:
-        for k in sorted({max(1, round(nonzeros * share)) for share in (0.5, 1, 2)}):
-            atoms = top_k(train, n_atoms, min(k, n_atoms), random_state=random_state)
-            yield _Coded("top-k", atoms, code_omp(held_out, atoms, n_nonzero=min(k, n_atoms)))
+        for k in wanted:
+            atoms = top_k(train, n_atoms, k, random_state=random_state)
+            yield _Coded("top-k", atoms, code_omp(held_out, atoms, n_nonzero=k))
     if "scikit-learn" in methods:
-        for share in (0.5, 1, 2):
-            wanted = min(share * nonzeros, 0.8 * n_atoms)
-            learned = learn_sklearn(train, n_atoms, wanted, minibatch=True, random_state=random_state)
-            for rule in ("lasso", "omp_residual"):
-                codes = code_at(held_out, learned.dictionary, wanted, rule, learned.penalty)
-                yield _Coded(f"scikit-learn, {rule.replace('_residual', '')}", learned.dictionary, codes)
+        for k in wanted:
+            learned = learn_sklearn(train, n_atoms, k, minibatch=True, random_state=random_state, max_iter=20)
+            for rule in ("lasso", "omp"):
+                codes = code_at(held_out, learned.dictionary, k, rule, learned.penalty)
+                yield _Coded(f"scikit-learn, {LABELS[rule]}", learned.dictionary, codes)
 
 
-def compare_tokens(found, train, held_out, *, methods=RULES, random_state=0):
+def compare_tokens(found, train, held_out, *, methods=RULES, shares=(1.0, 0.5), random_state=0):
     """Store held-out tokens by a fit and by others, at equal bytes and at equal nonzeros.
 
     Parameters
@@ -184,13 +214,20 @@ def compare_tokens(found, train, held_out, *, methods=RULES, random_state=0):
     train, held_out : array_like, shapes (N, P) and (M, P), or (images, tokens, P)
     methods : sequence of {"PCA", "k-means", "top-k", "scikit-learn"}
         "top-k" and "scikit-learn" get as many atoms as the fit has.
+    shares : sequence of float
+        Of those bytes, at which all are compared.
     random_state : int
 
     Returns
     -------
     list of Entry
-        The fit first; then every rival at every size, with the step that takes the fit's bytes. The best of a method at
-        equal storage is that of least ``rmse_stored`` with ``within``; `at_nonzeros` picks by nonzeros.
+        The fit's own codes first, and sparser ones with its atoms; then every rival at every size. `best_stored`,
+        `best_half` and `at_nonzeros` pick from it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input: tokens with NaN, of another width, or none; an unknown method.
     """
     width = len(found.mean)
     train, held_out = (
@@ -201,40 +238,44 @@ def compare_tokens(found, train, held_out, *, methods=RULES, random_state=0):
     unknown = [name for name in methods if name not in RULES]
     if unknown:
         raise ValueError(f"methods must be of {', '.join(RULES)}, found {unknown[0]!r}")
+    shares = [check_scalar(share, "shares", strict=True) for share in shares]
     codes, step = code_tokens(found, held_out), default_step(found)
-    own = cost_of(held_out, found.mean, codes, found.dictionary, step)
-    n_atoms = check_count(len(found.dictionary), "atoms of found")
-    entries = [Entry("this package", own, True)]
+    full = cost_of(held_out, found.mean, codes, found.dictionary, step)
     centred = train - found.mean, held_out - found.mean
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        for coded in _rivals(*centred, n_atoms, mean_nonzeros(codes), methods, random_state):
-            price = clusters_cost if coded.method == "k-means" else cost_of
+    nonzeros = mean_nonzeros(codes)
+    own = _own(found, centred[1], codes, nonzeros)
+    rivals = _rivals(*centred, len(found.dictionary), nonzeros, methods, random_state)
+    entries = []
+    for coded in (*own, *rivals):
+        price = clusters_cost if coded.method == "k-means" else cost_of
 
-            def cost(step, coded=coded, price=price):
-                return price(held_out, found.mean, coded.codes, coded.dictionary, step)
+        def cost(step, coded=coded, price=price):
+            return price(held_out, found.mean, coded.codes, coded.dictionary, step)
 
-            entries.append(Entry(coded.method, *at_bytes(cost, own.n_bytes, step)))
+        entries += [
+            Entry(coded.method, share, *at_bytes(cost, share * full.n_bytes, step)) for share in shares
+        ]
     return entries
 
 
-def best_stored(entries):
-    """Of each method, the entry of least error among those within the bytes; None where none is."""
-    best = {entry.method: None for entry in entries}
+def _best(entries, figure):
+    best: dict = {}
     for entry in entries:
-        now = best[entry.method]
-        if entry.within and (now is None or entry.cost.rmse_stored < now.cost.rmse_stored):
+        if entry.method not in best or figure(entry) < figure(best[entry.method]):
             best[entry.method] = entry
     return best
 
 
-def at_nonzeros(entries):
-    """Of each method, the entry whose nonzeros a token are nearest those of the first."""
-    wanted, best = entries[0].cost.nonzeros, {}
-    for entry in entries:
-        if entry.cost is None:
-            continue
-        now = best.get(entry.method)
-        if now is None or abs(entry.cost.nonzeros - wanted) < abs(now.cost.nonzeros - wanted):
-            best[entry.method] = entry
-    return best
+def best_stored(entries, share=1.0):
+    """Of each method, the entry of least error among those within the share of the bytes."""
+    return _best([e for e in entries if e.share == share and e.within], lambda e: e.cost.rmse_stored)
+
+
+def best_half(entries, n_bytes):
+    """Of each method, the entry of least error among those within these bytes in half precision."""
+    return _best([e for e in entries if e.cost.n_bytes_half <= n_bytes], lambda e: e.cost.rmse)
+
+
+def at_nonzeros(entries, nonzeros):
+    """Of each method, the entry whose nonzeros a token are nearest."""
+    return _best(entries, lambda e: abs(e.cost.nonzeros - nonzeros))

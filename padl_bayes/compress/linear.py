@@ -60,7 +60,9 @@ def _product(vit, layer):
     producers = {node.output[0]: node for node in graph.node}
     add = producers.get(target)
     inputs = [] if add is None else list(add.input)
-    product = next((producers[i] for i in inputs if i in producers and producers[i].op_type == "MatMul"), None)
+    product = next(
+        (producers[i] for i in inputs if i in producers and producers[i].op_type == "MatMul"), None
+    )
     bias = next((i for i in inputs if i in tensors), None)
     if product is None or bias is None or product.input[1] not in tensors:
         raise ValueError(f"layer must be a linear layer such as 'block.0.mlp.fc1', found {layer!r}")
@@ -111,9 +113,9 @@ def low_rank(vit, layers, rank):
     nodes = []
     for node in copy.graph.node:
         if node.name in split:
-            left, right = split[node.name]
-            inner = onnx.helper.make_node("MatMul", [node.input[0], left], [f"{node.name}/inner"])
-            node.input[0], node.input[1] = inner.output[0], right
+            names = split[node.name]
+            inner = onnx.helper.make_node("MatMul", [node.input[0], names[0]], [f"{node.name}/inner"])
+            node.input[0], node.input[1] = inner.output[0], names[1]
             nodes.append(inner)
         nodes.append(node)
     del copy.graph.node[:]

@@ -2,7 +2,7 @@
 
 A reduction is an array of labels, one a patch token. Rules: the atom that a token uses most; groups split along the
 atoms in which their tokens differ most; bipartite matching by similarity (Bolya et al., Token Merging, ICLR 2023); and
-dropping at random. Correlations with atoms stand in for codes, whose posterior would cost more than the network's layers.
+dropping at random. Correlations with atoms stand in for codes, whose posterior costs more than the network's layers.
 """
 
 import heapq

@@ -47,6 +47,9 @@ class Cost(NamedTuple):
     """Codes, atoms and mean, entropy-coded; the mean takes 16 bits an entry."""
     rmse_stored: float
     """After rounding."""
+    n_bytes_half: float
+    """In half precision and not entropy-coded: 2 bytes a nonzero code and an entry of the atoms and of the mean, and an
+    index a nonzero code where a token does not use all atoms. It goes with ``rmse``."""
 
 
 def check_tokens(tokens, name="tokens", *, n_features=None):
@@ -127,6 +130,14 @@ def stored_bytes(stored, n_features):
     return (stored.storage.total + MEAN_BITS * n_features) / 8
 
 
+def half_bytes(codes, n_features):
+    """Bytes of codes (N, K) in half precision, with atoms and mean; see `Cost`."""
+    n_atoms = codes.shape[1]
+    count = np.count_nonzero(codes)
+    index = 0 if count == codes.size else np.ceil(np.log2(n_atoms)) / 8
+    return float(count * (2 + index) + 2 * n_features * (n_atoms + 1))
+
+
 def cost_of(tokens, mean, codes, dictionary, step):
     """`Cost` of codes, rounded to odd multiples of half a step.
 
@@ -153,6 +164,7 @@ def cost_of(tokens, mean, codes, dictionary, step):
         float(1 - plain / np.square(centred).mean()),
         float(stored_bytes(stored, centred.shape[1])),
         float(np.sqrt(rounded)),
+        half_bytes(codes, centred.shape[1]),
     )
 
 

@@ -265,8 +265,8 @@ def tokens(vit, images, layers, *, n_threads=1):
     images : array_like, shape (B, 3, H, W)
         As `prepared` by `padl_bayes.compress.images`.
     layers : sequence of str
-        For example ``"block.5.output"``, ``"block.3.mlp.fc1"``, ``"norm"`` (all tokens after the last norm; the first is
-        the CLS token) or ``"saliency"``.
+        For example ``"block.5.output"``, ``"block.3.mlp.fc1"``, ``"norm"`` (after the last norm; the first token is
+        CLS) or ``"saliency"``.
     n_threads : int
 
     Returns

@@ -21,7 +21,9 @@ def test_codes_times_the_table_is_the_product(dtype, kind):
     codes = (RNG.standard_normal((11, 5)) * (RNG.random((11, 5)) < 0.4)).astype(dtype)
     layer = linear.sparse_linear(dictionary, mean, weight, bias)
     plain = (mean + codes @ dictionary) @ weight + bias
-    np.testing.assert_allclose(layer(kind(codes)), plain, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        layer(kind(codes)), plain, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps
+    )
 
 
 def test_widths_must_agree():
@@ -71,7 +73,12 @@ def seen(cls, saliency):
 
 
 def test_fidelity_by_hand():
-    original = [seen([1, 0], [[0, 1]]), seen([0.9, 0.1], [[1, 0]]), seen([0, 1], [[0, 0.5]]), seen([0.1, 0.9], [[1, 1]])]
+    original = [
+        seen([1, 0], [[0, 1]]),
+        seen([0.9, 0.1], [[1, 0]]),
+        seen([0, 1], [[0, 0.5]]),
+        seen([0.1, 0.9], [[1, 1]]),
+    ]
     assert backbone.fidelity(original, original)[::4] == (pytest.approx(1), 1)
     turned = [*original[:2], seen([1, -0.1], [[0.5, 0]]), original[3]]
     found = backbone.fidelity(original, turned)

@@ -14,11 +14,10 @@ def slow_matching(keys, n_groups):
     groups = [[i] for i in range(len(keys))]
     while len(groups) > n_groups:
         means = [keys[group].astype(np.float64).mean(axis=0) for group in groups]
-        cosine = lambda a, b: means[a] @ means[b] / np.linalg.norm(means[a]) / np.linalg.norm(means[b])  # noqa: E731
+        unit = [mean / np.linalg.norm(mean) for mean in means]
         pairs = []
         for a in range(0, len(groups), 2):
-            b = max(range(1, len(groups), 2), key=lambda b: cosine(a, b))
-            pairs.append((cosine(a, b), a, b))
+            pairs.append(max((unit[a] @ unit[b], a, b) for b in range(1, len(groups), 2)))
         gone = sorted(pairs, reverse=True)[: len(groups) - n_groups]
         for _, a, b in gone:
             groups[b] = groups[b] + groups[a]
@@ -99,7 +98,7 @@ def test_a_merged_token_is_the_mean_and_patches_keep_their_difference(dtype):
 def test_dropped_tokens_follow_the_most_similar_one():
     merged = reduction.drop(TOKENS, 4, np.random.default_rng(3))
     assert merged.sizes.tolist() == [1] * 4
-    kept = [int(np.flatnonzero((TOKENS == row).all(axis=1))[0]) for row in merged.tokens]
+    kept = [int(np.flatnonzero((row == TOKENS).all(axis=1))[0]) for row in merged.tokens]
     unit = TOKENS / np.linalg.norm(TOKENS, axis=1, keepdims=True)
     for i, label in enumerate(merged.labels):
         assert label == (kept.index(i) if i in kept else max(range(4), key=lambda k: unit[i] @ unit[kept[k]]))
@@ -111,7 +110,10 @@ def test_dropped_tokens_follow_the_most_similar_one():
         (lambda: reduction.by_similarity(TOKENS, 22), "at most the 21 tokens, found 22"),
         (lambda: reduction.by_similarity(TOKENS, 0), "n_groups must be at least 1"),
         (lambda: reduction.by_similarity(TOKENS * np.nan, 3), "keys has 126 NaN"),
-        (lambda: reduction.by_atoms(TOKENS, np.eye(5), np.zeros(6), 3), "dictionary has 5 features, expected 6"),
+        (
+            lambda: reduction.by_atoms(TOKENS, np.eye(5), np.zeros(6), 3),
+            "dictionary has 5 features, expected 6",
+        ),
         (lambda: reduction.by_atoms(TOKENS, np.eye(6), np.zeros(5), 3), "mean must have shape"),
         (lambda: reduction.by_atoms(TOKENS[0], np.eye(6), np.zeros(6), 3), "tokens must have 2 dimensions"),
     ],

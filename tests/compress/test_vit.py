@@ -33,7 +33,9 @@ def test_the_shape_of_the_network_is_read_from_its_graph(vit):
     normed = centred / np.sqrt(np.square(centred).mean(axis=2, keepdims=True) + 1e-6)
     shift = found["block.2.norm1"] - normed
     np.testing.assert_allclose(shift, np.broadcast_to(shift[:1, :1], shift.shape), atol=ROUNDING)
-    np.testing.assert_allclose(start + found["block.2.attention.dense"], found["block.2.middle"], atol=ROUNDING)
+    np.testing.assert_allclose(
+        start + found["block.2.attention.dense"], found["block.2.middle"], atol=ROUNDING
+    )
 
 
 @pytest.mark.parametrize("block", range(N_BLOCKS - 1))
@@ -79,7 +81,10 @@ def test_operations_are_those_counted_by_hand(vit):
     # 16 patches: 12 numbers times 8 filters, and 8 times 1
     assert flops.head_flops(vit, SIZE) == 2 * 16 * (96 + 8)
     reduced = flops.network_flops(vit, SIZE, block=0, n_tokens=5, rule=7)
-    assert reduced == flops.block_flops(vit, 17) + 2 * flops.block_flops(vit, 5) + flops.head_flops(vit, SIZE) + 7
+    assert (
+        reduced
+        == flops.block_flops(vit, 17) + 2 * flops.block_flops(vit, 5) + flops.head_flops(vit, SIZE) + 7
+    )
     assert flops.network_flops(vit, SIZE) == 3 * flops.block_flops(vit, 17) + flops.head_flops(vit, SIZE)
 
 
@@ -112,7 +117,9 @@ def test_a_piece_needs_enough_to_start_from(vit):
 
 
 def test_another_kind_of_network_is_refused(tmp_path):
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"], name="/Relu")], "other", [], [])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"], name="/Relu")], "other", [], []
+    )
     onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")
     with pytest.raises(ValueError, match="path must be a vision transformer"):
         module.load_vit(tmp_path / "other.onnx")

@@ -39,7 +39,9 @@ class Builder:
         return self.add("Add", f"{name}/Add_1", scaled, self.weight(f"{name}.bias", (WIDTH,), 0.1))
 
     def linear(self, name, x, n_in, n_out):
-        product = self.add("MatMul", f"{name}/MatMul", x, self.weight(f"{name}.weight", (n_in, n_out), n_in**-0.5))
+        product = self.add(
+            "MatMul", f"{name}/MatMul", x, self.weight(f"{name}.weight", (n_in, n_out), n_in**-0.5)
+        )
         return self.add("Add", f"{name}/Add", self.weight(f"{name}.bias", (n_out,), 0.1), product)
 
     def split(self, name, x, perm):
@@ -50,15 +52,23 @@ class Builder:
         ]
         sizes = [self.constant(f"{name}/Size_{i}", [n]) for i, n in enumerate((N_HEADS, WIDTH // N_HEADS))]
         wanted = self.add("Concat", f"{name}/Concat", *rows, *sizes, axis=0)
-        return self.add("Transpose", f"{name}/Transpose", self.add("Reshape", f"{name}/Reshape", x, wanted), perm=perm)
+        return self.add(
+            "Transpose", f"{name}/Transpose", self.add("Reshape", f"{name}/Reshape", x, wanted), perm=perm
+        )
 
     def attention(self, name, x):
-        key, value, query = (self.linear(f"{name}/attention/{part}", x, WIDTH, WIDTH) for part in ("key", "value", "query"))
+        key, value, query = (
+            self.linear(f"{name}/attention/{part}", x, WIDTH, WIDTH) for part in ("key", "value", "query")
+        )
         query = self.split(f"{name}/attention/q", query, [0, 2, 1, 3])
         key = self.split(f"{name}/attention/k", key, [0, 2, 3, 1])
         value = self.split(f"{name}/attention/v", value, [0, 2, 1, 3])
-        weights = self.add("Softmax", f"{name}/Softmax", self.add("MatMul", f"{name}/QK", query, key), axis=-1)
-        mixed = self.add("Transpose", f"{name}/Back", self.add("MatMul", f"{name}/AV", weights, value), perm=[0, 2, 1, 3])
+        weights = self.add(
+            "Softmax", f"{name}/Softmax", self.add("MatMul", f"{name}/QK", query, key), axis=-1
+        )
+        mixed = self.add(
+            "Transpose", f"{name}/Back", self.add("MatMul", f"{name}/AV", weights, value), perm=[0, 2, 1, 3]
+        )
         joined = self.add("Reshape", f"{name}/Join", mixed, self.constant(f"{name}/Width", [0, 0, WIDTH]))
         return self.linear(f"{name}/output/dense", joined, WIDTH, WIDTH)
 
@@ -83,7 +93,9 @@ def build(path, seed=0):
     for i in range(N_BLOCKS):
         x = b.block(f"/encoder/layer.{i}", x)
     x = b.norm("/layernorm", x)
-    ends = [b.constant(f"/head/{name}", [value]) for name, value in (("start", 1), ("end", 2**62), ("axis", 1))]
+    ends = [
+        b.constant(f"/head/{name}", [value]) for name, value in (("start", 1), ("end", 2**62), ("axis", 1))
+    ]
     tokens = b.add("Transpose", "/head/Transpose", b.add("Slice", "/head/Slice", x, *ends), perm=[0, 2, 1])
     grid = b.add("Reshape", "/head/Reshape", tokens, b.constant("/head/Grid", [0, WIDTH, SIDE, SIDE]))
     logits = b.add("Conv", "/head/Conv", grid, b.weight("head.weight", (1, WIDTH, 1, 1)))
