@@ -158,7 +158,7 @@ def _told_seeds(seeds):
         "",
         f"Other seeds ({len(seeds['active']) - 1}; atoms {', '.join(map(str, seeds['active']))}): an atom comes "
         f"again with an absolute cosine above 0.9 in {again.mean():.0%} of the fits, median cosine "
-        f"{np.median(seeds['cosine']):.2f}; P(active) is above 0.99 for {np.mean(probability > 0.99):.0%} of the atoms.",
+        f"{np.median(seeds['cosine']):.2f}; P(active) exceeds 0.99 for {np.mean(probability > 0.99):.0%} of the atoms.",
     ]
 
 
