@@ -5,10 +5,10 @@ same code (`padl_bayes.tradeoff.quantise`), each at the step at which its bytes 
 precision, without entropy coding, is counted beside it.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtr
 
 from padl_bayes._equal_sparsity import code_at, code_omp, match, mean_nonzeros
 from padl_bayes._options import check_sequence
@@ -22,12 +22,13 @@ from padl_bayes.compress.tokens import (
     default_step,
 )
 from padl_bayes.rivals import LABELS, learn_sklearn
-from padl_bayes.tradeoff.storage import quantise
+from padl_bayes.tradeoff.storage import RESOLUTION
 
 STORAGE_TOL = 0.002
 MOST_STEPS = 14
+TOO_FINE = 100.0
 MOD_ROUNDS = 6
-SPARSER = (0.125, 0.25, 0.5)
+SPARSER = (0.125, 0.25)
 COMPONENTS = (16, 32, 48, 64, 96, 128)
 CLUSTERS = (64, 256)
 RULES = ("PCA", "k-means", "top-k", "scikit-learn")
@@ -124,34 +125,42 @@ def _unit(rows):
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def clusters_cost(tokens, mean, centres, codes, step):
-    """`Cost` of k-means: an index a token at the entropy of the indices, centres rounded as atoms are."""
+def clusters_cost(tokens, mean, codes, centres, step):
+    """`Cost` of k-means: an index a token at the entropy of the indices, centres rounded as atoms are.
+
+    A centre that n tokens have is rounded to ``step / sqrt(n)``, its entries are coded as normal ones of its own scale,
+    and that scale takes 16 bits.
+    """
     centred = np.asarray(tokens, np.float64) - mean
-    stored = quantise(codes, centres * (2 / step), 1.0, precision=2.0, nonnegative=True)
-    share = codes.mean(axis=0)
-    share = share[share > 0]
-    indices = -len(codes) * float(share @ np.log2(share))
+    count = codes.sum(axis=0)
+    kept = count > 0
+    count, codes, centres = count[kept], codes[:, kept], centres[kept]
+    grid = step / np.sqrt(count)[:, None]
+    entries = np.round(centres / grid)
+    spread = np.maximum(np.sqrt(np.square(entries).mean(axis=1, keepdims=True)), 0.5)
+    cells = ndtr((entries + 0.5) / spread) - ndtr((entries - 0.5) / spread)
+    bits = -np.log2(cells + RESOLUTION).sum() - count @ np.log2(count / len(codes))
     plain = np.square(centred - codes @ centres).mean()
-    rounded = np.square(centred - stored.codes @ stored.dictionary * (step / 2)).mean()
+    rounded = np.square(centred - codes @ (entries * grid)).mean()
     index = np.ceil(np.log2(len(centres))) / 8
     return Cost(
-        len(share),
+        len(count),
         1.0,
         float(plain**0.5),
         float(1 - plain / np.square(centred).mean()),
-        float((stored.storage.dictionary + indices + MEAN_BITS * centred.shape[1]) / 8),
+        float((bits + MEAN_BITS * (centred.shape[1] + len(count))) / 8),
         float(rounded**0.5),
         float(len(codes) * index + 2 * centred.shape[1] * (len(centres) + 1)),
     )
 
 
 def at_bytes(cost, target, start):
-    """The step at which ``cost(step)`` takes ``target`` bytes, by regula falsi on its logarithm.
+    """`Cost` at the step at which ``cost(step)`` takes ``target`` bytes, by regula falsi on its logarithm.
 
     Returns
     -------
     Cost, bool
-        Nearest, and whether it is within `STORAGE_TOL` of the target or below it.
+        The nearest, and whether it is within `STORAGE_TOL` of the target or below it.
     """
 
     def count(step):
@@ -160,11 +169,11 @@ def at_bytes(cost, target, start):
         except ValueError as error:
             if "too fine" not in str(error):
                 raise
-            return math.inf, None
+            return TOO_FINE * target, None
         return found.n_bytes, found
 
     found = match(count, target, start, tol=STORAGE_TOL, most=MOST_STEPS, step=1.3)[1]
-    return found, found.n_bytes <= (1 + STORAGE_TOL) * target
+    return found, found is not None and found.n_bytes <= (1 + STORAGE_TOL) * target
 
 
 def _own(found, held_out, codes, nonzeros):
