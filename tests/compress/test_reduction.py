@@ -37,6 +37,12 @@ def test_similarity_merges_as_the_rule_in_loops_does(n_groups):
     assert groups_of(labels) == slow_matching(TOKENS, n_groups)
 
 
+@pytest.mark.parametrize("n_groups", [20, 8, 4])
+def test_merged_keys_count_by_their_size(n_groups):
+    keys = np.random.default_rng(1).standard_normal((60, 3)).astype(np.float32)
+    assert groups_of(reduction.by_similarity(keys, n_groups)) == slow_matching(keys, n_groups)
+
+
 def test_leading_atoms_group_what_uses_them():
     dictionary = np.eye(6, dtype=np.float32)[:4]
     mean = np.full(6, 0.5, np.float32)
