@@ -177,9 +177,9 @@ def at_bytes(cost, target, start):
 
 
 def _own(found, held_out, codes, nonzeros):
-    """The fit's own codes, and sparser ones with the same atoms."""
+    """The fit's own codes, and those of OMP with the same atoms, sparser ones too."""
     yield _Coded("this package", found.dictionary, codes)
-    for share in SPARSER:
+    for share in (*SPARSER, 1):
         count = max(1, round(share * nonzeros))
         yield _Coded(
             "this package, OMP", found.dictionary, code_omp(held_out, found.dictionary, n_nonzero=count)
@@ -230,7 +230,7 @@ def compare_tokens(found, train, held_out, *, methods=RULES, shares=(1.0, 0.5), 
     Returns
     -------
     list of Entry
-        The fit's own codes first, and sparser ones with its atoms; then every rival at every size. `best_stored`,
+        The fit's own codes first, and those of OMP with its atoms; then every rival at every size. `best_stored`,
         `best_half` and `at_nonzeros` pick from it.
 
     Raises
