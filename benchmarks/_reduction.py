@@ -12,6 +12,7 @@ from padl_bayes.compress import backbone, comparison, flops, images, linear, red
 from padl_bayes.compress import tokens as coding
 from padl_bayes.compress.vit import cut, load_vit, session, tokens
 
+TOGETHER = 4
 LINEAR = ("attention.query", "attention.key", "attention.value", "attention.dense", "mlp.fc1", "mlp.fc2")
 
 
@@ -101,15 +102,19 @@ def _reduced(vit, part, block, say):
 def _measure(vit, pictures, whole, kinds, say):
     """Run everything on an image before the next: times are compared within an image."""
     original, seen, ratios = [], {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
+    turns = [list(kinds)[i : i + TOGETHER] for i in range(0, len(kinds), TOGETHER)]
     for i, image in enumerate(pictures):
         before = backbone.run_whole(whole, vit, image)
         original.append(before)
-        for kind, run in kinds.items():
-            seen[kind].append(run(image, i))
-            now = backbone.run_whole(whole, vit, image)
+        for turn in turns:
+            some = [kinds[kind](image, i) for kind in turn]
+            after = backbone.run_whole(whole, vit, image)
             # the mean of the run before and of the one after: a machine that slows down slows both
-            ratios[kind].append(0.5 * (before.seconds + now.seconds) / seen[kind][-1].seconds)
-            before = now
+            plain = 0.5 * (before.seconds + after.seconds)
+            for kind, one in zip(turn, some, strict=True):
+                seen[kind].append(one)
+                ratios[kind].append(plain / one.seconds)
+            before = after
         say(f"image {i + 1} of {len(pictures)}")
     rows = [
         {

@@ -89,6 +89,8 @@ def _run_map(part, found, train, held_out):
         train - mean, len(found.dictionary), alpha=tuple(point.alpha), dictionary_init=found.dictionary, max_iter=20,
         gap_tol=1e-3,
     )  # fmt: skip
+    if len(fit.dictionary) == 0:
+        return None
     cost = coding.describe(coding.TokenFit(mean, fit, len(train)), held_out)
     return {"alpha": [float(a) for a in point.alpha], "seconds": fit.wall_time} | cost._asdict()
 
@@ -161,18 +163,26 @@ def _told_seeds(seeds):
     ]
 
 
+def _told_map(found):
+    if found is None:
+        return "MAP there keeps no atom."
+    return (
+        f"MAP there, from the atoms of EM, on held-out tokens: {found['n_atoms']} atoms, {found['nonzeros']:.1f} "
+        f"nonzeros, RMSE {found['rmse']:.5f} ({found['seconds']:.0f} s)."
+    )
+
+
 def section_tokens(name, result):
     """Markdown of a layer."""
-    train, found, point = result["train"], result["map"], result["frontier"]["mdl"]
+    train, point = result["train"], result["frontier"]["mdl"]
     lines = [
         f"## {name}", "",
         f"`{result['part']['layer']}`: {result['tokens'][0]:,} training tokens, {result['tokens'][1]:,} held out. "
         f"EM: {train['n_atoms']} atoms (at most {result['part']['n_atoms']}) in {result['seconds']:.0f} s "
         f"({result['status']}); training tokens: {train['nonzeros']:.1f} nonzeros, RMSE {train['rmse']:.5f}, "
         f"{train['explained']:.1%} of the variance. Frontier on training tokens, shortest description: "
-        f"{point['active']:.0f} atoms, {point['nonzeros']:.1f} nonzeros, RMSE {point['rmse']:.5f}. MAP there, from the "
-        f"atoms of EM, on held-out tokens: {found['n_atoms']} atoms, {found['nonzeros']:.1f} nonzeros, RMSE "
-        f"{found['rmse']:.5f} ({found['seconds']:.0f} s).",
+        f"{point['active']:.0f} atoms, {point['nonzeros']:.1f} nonzeros, RMSE {point['rmse']:.5f}. "
+        + _told_map(result["map"]),
         *_told_seeds(result["seeds"]), "",
         "Equal storage, entropy-coded, held out; the best size and sparsity of each:", "", *_stored_table(result), "",
         "Equal storage in half precision, held out, each row of this package with what others do within its bytes:", "",

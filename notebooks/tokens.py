@@ -122,12 +122,17 @@ for own in [e for e in entries if e.method.startswith("this package") and e.shar
             print(f"  {entry.method:18s} {entry.cost.nonzeros:5.1f} nonzeros, RMSE {entry.cost.rmse:.4f}")
 
 # %% [markdown]
+# Entropy-coded, principal components store these tokens with less error: components that hardly vary cost next to
+# nothing, while a sparse code must say which atoms it uses. In half precision atoms are ahead from a dozen nonzeros
+# on; with fewer, the atoms themselves are most of the bytes of so few tokens. k-means has one number a token to
+# choose and is far behind.
+#
 # ## Fewer tokens
 #
 # Behind a block, patches are split into groups along the atoms in which their tokens differ most, and each group goes
 # on as one token, which attention counts as many times as it has members. At the end every patch gets back what was
-# added to its group. Beside it: ToMe's similarity merging, and tokens kept at random. Times are of this machine, in
-# one thread; the page of results has them measured with care (`make compress-bench`).
+# added to its group. Beside it: ToMe's similarity merging at the same block, and tokens kept at random. What it saves
+# in time is on the page of results (`make compress-bench`).
 
 # %%
 pictures = images.crops("held out", 1, size=SIZE).images
@@ -161,6 +166,9 @@ for (name, m), some in seen.items():
         f"{name:10s} {m + 1:4d} tokens, {saved:.0%} less to compute: CLS cosine {f.cls_cosine:.4f}, "
         f"saliency correlation {f.saliency_correlation:.4f}"
     )
+
+# %% [markdown]
+# At each number of tokens, groups along atoms keep most of the CLS token and of the saliency map.
 
 # %%
 fig = Figure(figsize=(9, 2.6), layout="constrained")
