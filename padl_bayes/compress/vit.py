@@ -187,7 +187,7 @@ def cut(vit, inputs, outputs):
     Returns
     -------
     onnx.ModelProto
-        Its tensors are called after the layers, with ``.`` for each dot; batch and tokens may be any number.
+        Its tensors have the names of `Vit.tensor`; batch and tokens may be any number.
 
     Raises
     ------
