@@ -206,6 +206,10 @@ def test_the_command_compresses_layers_and_leaves_the_network_alone(network, tmp
         W, X = weights[layer["name"]].astype(float), given[layer["name"]].astype(float)
         error = np.sum((X @ (W - again[layer["name"]]).T) ** 2) / np.sum((X @ W.T) ** 2)
         assert layer["error"] == pytest.approx(error, rel=0.05)  # but for the ridge
+    for share in np.linspace(0.1, 0.3, 12):
+        tight = ["--layers", "block.*.in.weight", "--method", "rounding", "--bytes", share, "--overwrite"]
+        assert run(network, "--out", out, *tight).exit_code == 0
+        assert out.stat().st_size <= share * 2 * weights[NAMES[0]].nbytes
     refused(run(network, "--out", out, *options), "exists already")
     assert run(network, "--out", out, "--overwrite", *options).exit_code == 0
     refused(run(network, "--out", network, "--overwrite", *options), "another file")
