@@ -72,7 +72,7 @@ def section_pruning(name, result):
     """Markdown of error and fidelity by share and rule."""
     lines = [
         f"## {name}", "",
-        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, {min(result['atoms'])} to "
+        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, at most "
         f"{max(result['atoms'])} atoms each, the rest of the network as it is; codes are refitted on what is left of "
         "their supports, nothing is rounded. The smallest log odds of an atom to be active are "
         f"{result['least_log_odds']:.0f}: P(active) is 1 for all, and it is the log odds that order them.", "",

@@ -271,4 +271,16 @@ def section_weights(name, result):
             f"{head[:-2]}{by} | {row['size']:,.0f} | {row['loss']:.2g} | {row['mean']:.5f} | {row['low']:.4f} "
             f"| {row['top1']:.3f} | {row['top10']:.3f} |"
         )
+    lines += ["", *(_margin(result["rows"], other) for other in ("svd", "plain svd float32", "rounding"))]
     return "\n".join([*lines, ""])
+
+
+def _margin(rows, other):
+    """By how much the cosine of PADL is above another's, at each share."""
+    mean = {(row["method"], row["share"]): row.get("mean") for row in rows}
+    found = [
+        f"{mean['padl', share] - value:+.4f} at {share:.3g}"
+        for (method, share), value in mean.items()
+        if method == other and value is not None and mean.get(("padl", share)) is not None
+    ]
+    return f"- Mean cosine of PADL less that of {LABELS[other]}: {', '.join(found) or 'not measured'}."

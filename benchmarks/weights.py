@@ -18,8 +18,9 @@ HEAD = """# Weights of a sentence encoder, compressed
 weights in place; sentences are of Python's, NumPy's, SciPy's and scikit-learn's documentation. Bytes are of the whole
 code: dictionaries, codes, steps and the numbers of their laws, all by one entropy coder; "in float32" are factors as
 they are. Every method shares its budget over the layers by the same rule, relative errors weighted by what they cost
-the embeddings of calibration sentences. Weights that are given the same (query, key
-and value of a layer) are one matrix. Embeddings, norms and biases stay as they are.
+the embeddings of calibration sentences. Weights that are given the same (query, key and value of a layer) are one
+matrix. Embeddings, norms and biases stay as they are. Cosines are of one set of sentences: differences of a hundredth
+may be chance.
 """
 KINDS = {"weights": (run_weights, section_weights), "pruning": (run_pruning, section_pruning)}
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import padl_bayes as pb
 from padl_bayes.cli import main
 from padl_bayes.compress import compress_weights, load_weights, read_layers, save_weights
+from padl_bayes.compress import weights as compression
 from padl_bayes.compress.calibration import root_of, second_moment, weighted_error
 from padl_bayes.compress.packing import dense
 from padl_bayes.compress.weights import METHODS
@@ -103,6 +104,14 @@ def test_importance_moves_bytes_to_what_matters(weights, given):
     )
     assert other[first].loss < even[first].loss
     assert other[NAMES[1]].loss > even[NAMES[1]].loss
+
+
+def test_the_bytes_are_kept_to_where_coding_takes_more_than_counted(weights, monkeypatch):
+    usual, total = compression.encode, sum(W.nbytes for W in weights.values())
+    monkeypatch.setattr(compression, "encode", lambda packed: usual(packed) + bytes(200))
+    for share in np.linspace(0.1, 0.3, 6):
+        found = compress_weights(weights, share, methods=["rounding"])
+        assert sum(o.size for o in found.values()) <= share * total
 
 
 def test_moments_stand_for_activations(weights, given):
@@ -206,6 +215,10 @@ def test_the_command_compresses_layers_and_leaves_the_network_alone(network, tmp
         W, X = weights[layer["name"]].astype(float), given[layer["name"]].astype(float)
         error = np.sum((X @ (W - again[layer["name"]]).T) ** 2) / np.sum((X @ W.T) ** 2)
         assert layer["error"] == pytest.approx(error, rel=0.05)  # but for the ridge
+    for share in np.linspace(0.1, 0.3, 12):
+        tight = ["--layers", "block.*.in.weight", "--method", "rounding", "--bytes", share, "--overwrite"]
+        assert run(network, "--out", out, *tight).exit_code == 0
+        assert out.stat().st_size <= share * 2 * weights[NAMES[0]].nbytes
     refused(run(network, "--out", out, *options), "exists already")
     assert run(network, "--out", out, "--overwrite", *options).exit_code == 0
     refused(run(network, "--out", network, "--overwrite", *options), "another file")
