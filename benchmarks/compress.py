@@ -55,8 +55,9 @@ def run(part, options, say):
 
 
 def section(name, result):
-    """Markdown of one part."""
-    return KINDS[result["kind"]][1](name, result)
+    """Markdown of one part, with the machine and its load: more than its cores means that others computed too."""
+    text = KINDS[result["kind"]][1](name, result)
+    return text + (f"\nMeasured on {result['machine']}.\n" if "machine" in result else "")
 
 
 def draw(name, result):

@@ -45,6 +45,7 @@ def test_bytes_are_those_of_the_file_and_of_a_count_by_hand(found):
     step = module.default_step(found)
     cost = module.cost_of(HELD_OUT, found.mean, codes, found.dictionary, step)
     stored = pb.tradeoff.quantise(codes, found.dictionary, step, precision=1.0)
+    assert cost.n_bytes == pytest.approx(stored.storage.total / 8 + 2 * P)
     file = len(pb.tradeoff.codec.encode(stored)) + 2 * P
     # the file has a head and whole words more, a dozen numbers and 32 bits of the coder
     assert cost.n_bytes < file < cost.n_bytes + 80
@@ -76,7 +77,9 @@ def test_clusters_cost_an_index_each():
     assert fine.rmse_stored == pytest.approx(fine.rmse, rel=1e-4)
     counts = codes.sum(axis=0)
     indices = sum(-n * math.log2(n / len(codes)) for n in counts)
-    assert fine.n_bytes * 8 > indices + 16 * P
+    blank = comparison.clusters_cost(HELD_OUT, TRAIN.mean(axis=0), codes, centres, 1e3)
+    # all entries are zero, within a standard deviation; the mean and four scales
+    assert blank.n_bytes * 8 == pytest.approx(indices + 16 * (P + 4) - 4 * P * math.log2(0.6826895), rel=1e-6)
     # entries are rounded to a grid that is 50 times finer
     more = 8 * (fine.n_bytes - coarse.n_bytes) / centres.size
     assert more == pytest.approx(math.log2(50), rel=0.05)
