@@ -1,5 +1,7 @@
 """Parsimoniously activated dictionary learning with uncertainty."""
 
+import importlib
+
 from . import arviz_io as arviz_io
 from . import datasets as datasets
 from . import distributions as distributions
@@ -28,3 +30,10 @@ from .sparse_coding import sparse_code_path as sparse_code_path
 from .versions import show_versions as show_versions
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    # drawing is imported by those who draw
+    if name == "plots":
+        return importlib.import_module(f"{__name__}.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,15 @@ def test_import_is_silent_and_allocates_nothing():
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "ok", "")
 
 
+def test_plots_are_imported_when_they_are_asked_for():
+    code = (
+        "import sys, padl_bayes as pb; assert 'padl_bayes.plots' not in sys.modules; "
+        "print(pb.plots.usage.__name__, hasattr(pb, 'plot'))"
+    )
+    done = run_python(code)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "usage False", "")
+
+
 def test_stray_import_of_the_links_says_what_to_write():
     for name in ("models", "inference"):
         done = run_python(f"import {name}", cwd=ROOT)

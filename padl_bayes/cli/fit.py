@@ -59,8 +59,10 @@ def fit(
     """Fit DATA (.npy, .npz, .csv or .parquet, a sample a row, or a folder of images); write the fit (fit.padl),
     components, codes and a report."""
     with refusals(debug, as_json):
+        from padl_bayes.report import check_folder
         from padl_bayes.runs import fit_run
 
+        check_folder(out, overwrite=overwrite)
         X, image_shape = read_data(data, key, patch_shape, n_patches, image_shape, seed)
         X, _ = check_training_data(X)
         page, status = fit_run(

@@ -32,7 +32,7 @@ def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overw
     Returns
     -------
     pathlib.Path, str
-        The page, and why the fit stopped.
+        The page, and what was found and why the fit stopped.
 
     Raises
     ------
@@ -72,4 +72,5 @@ def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overw
         files={FIT: partial(save, estimator)},
         overwrite=overwrite,
     )
-    return page, estimator.status_
+    found = f"{estimator.n_active_} active atoms, noise scale {estimator.noise_scale_:.4g}"
+    return page, f"{found}; {estimator.status_}"

@@ -21,6 +21,7 @@ def test_fit_writes_what_the_estimator_finds(data, tmp_path, X):
     expected = PADL(8, "map", alpha=(1.0, 20.0), max_iter=20).fit
     with pytest.warns(padl_bayes.ConvergenceWarning):
         estimator = expected(train)
+    assert f"{estimator.n_active_} active atoms, noise scale {estimator.noise_scale_:.4g}" in done.stderr
     assert estimator.status_ in done.stderr
     read = {name: np.load(tmp_path / "out" / f"{name}.npy") for name in ("components", "codes", "usage")}
     np.testing.assert_array_equal(read["components"], estimator.components_)
