@@ -131,7 +131,7 @@ def folder(tmp_path, monkeypatch):
     """Where a reader works, with data of their own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(matplotlib, "use", lambda *_, **__: None)
-    np.save("X.npy", bars(n_samples=150, seed=0).X)
+    np.save("X.npy", bars(n_samples=400, seed=0).X)
     np.save("new.npy", bars(n_samples=20, seed=1).X)
 
 

@@ -67,7 +67,7 @@ def escape_names(app, what, name, obj, options, lines):
 def drop_aliases(app, doctree):
     """Leave out fields of which nothing is said but their number: the class tells of them."""
     for entry in list(doctree.findall(addnodes.desc)):
-        if re.fullmatch(r"Alias for field number \d+", entry[-1].astext()):
+        if re.match(r"Alias for field number \d+\s*(!!.*)?$", entry[-1].astext()):
             entry.parent.remove(entry)
 
 
