@@ -18,6 +18,7 @@ from .inference.fixed_size import learn
 MOST_ATOMS = 256
 PATCHES_PER_ATOM = 1000
 FEWEST_ATOMS = 16
+ENOUGH_SIGNAL = 0.75
 CODED_AT_ONCE = 32768
 
 
@@ -175,6 +176,20 @@ def _average(learned, source, random_state):
     return total / weight, np.sqrt(spread / weight), users
 
 
+def _affordable_atoms(X, n_patches):
+    """Atoms to learn: in proportion to the patches, and to the signal-to-noise ratio where that is low.
+
+    Each atom fits as much of the noise whatever its strength, and finds less of the image in more of it. The least
+    eigenvalue of the covariance of complete patches X is nearly noise.
+    """
+    share = 1.0
+    if X is not None:
+        eigenvalues = np.linalg.eigvalsh(X.T.astype(np.float64) @ X / len(X))
+        noise, total = max(eigenvalues[0], 1e-12 * eigenvalues[-1]), eigenvalues.mean()
+        share = min(1.0, np.sqrt(max(total / noise - 1, 0)) / ENOUGH_SIGNAL)
+    return int(np.clip(share * n_patches // PATCHES_PER_ATOM, FEWEST_ATOMS, MOST_ATOMS))
+
+
 def _learn(source, settings):
     """Learn from patches at random positions of which something is observed."""
     rng = np.random.default_rng(settings.random_state)
@@ -184,9 +199,7 @@ def _learn(source, settings):
         usable = usable[windows(source.observed, source.patch).any(axis=(2, 3)).ravel()]
     chosen = rng.permutation(usable)[: settings.n_patches]
     X, mask, _ = source.features(*np.unravel_index(chosen, source.grid))
-    n_atoms = settings.n_atoms or int(
-        np.clip(n_rows * n_columns // PATCHES_PER_ATOM, FEWEST_ATOMS, MOST_ATOMS)
-    )
+    n_atoms = settings.n_atoms or _affordable_atoms(X if mask is None else None, n_rows * n_columns)
     noise_scale = None if settings.noise_scale is None else settings.noise_scale / source.scale
     return learn(
         X, n_atoms, mask=mask, noise_scale=noise_scale, slab=settings.slab, random_state=settings.random_state
@@ -252,8 +265,8 @@ def denoise(
     patch : int
         Height and width of a patch.
     n_atoms : int, optional
-        Atoms to learn; one for every 1000 patches of the image if not given, but 16 to 256. With more, a small image's
-        noise is explained by atoms too.
+        Atoms to learn; one for every 1000 patches of the image if not given, fewer where the noise is stronger than 1.3
+        times the signal, but 16 to 256. With more, noise is explained by atoms too.
     noise_scale : float, optional
         Standard deviation of the noise, in the units of the image, where it is known.
     n_patches : int
