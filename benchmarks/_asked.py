@@ -190,6 +190,7 @@ def _lines():
     yield from _reproduced()
     yield from _samplers()
     yield from _tradeoff()
+    yield from _compressed()
 
 
 def _fits():
@@ -298,6 +299,74 @@ def _tradeoff():
             f"choice of weights, {part}", "grid of refits", "mdl", (part,),
             lambda r: Found(sum(row["seconds"] for row in r["grid"]) / r["choice_seconds"]), ("at least", 100),
         )  # fmt: skip
+
+
+def _least_error(r, name):
+    """Least error as stored of a method, whatever its codes, within the bytes of our own codes."""
+    return min(
+        e["rmse_stored"]
+        for e in r["entries"]
+        if e["share"] == 1 and e["within"] and e["method"].startswith(name)
+    )
+
+
+def error_of_tokens(rival):
+    """Error of a rival's tokens over that of ours, in as many bytes."""
+    return lambda r: Found(_least_error(r, rival) / _least_error(r, "this package"))
+
+
+def speed_up(rule):
+    """Of the fastest point of a rule that keeps the CLS token within a cosine of 0.99; 1 where there is none."""
+
+    def figure(r):
+        good = [row for row in r["rows"] if row["rule"] == rule and row["cls_cosine"] >= 0.99]
+        if not good:
+            return Found(1.0)
+        low, middle, high = max((row["speedup"] for row in good), key=lambda quartiles: quartiles[1])
+        return Found(middle, low, high)
+
+    return figure
+
+
+def cosine_above(rival, share):
+    """Mean cosine of embeddings with PADL's weights less that with a rival's, in a share of the bytes."""
+
+    def figure(r):
+        mean = {row["method"]: row["mean"] for row in r["rows"] if row["share"] == share}
+        return Found(mean["padl"] - mean[rival])
+
+    return figure
+
+
+def evidence_over_magnitude(r):
+    """Mean cosine with half of the atoms kept by their evidence less that by magnitude."""
+    mean = {row["rule"]: row["mean"] for row in r["rows"] if row["share"] == 0.5}
+    return Found(mean["log odds"] - mean["magnitude"])
+
+
+def _compressed():
+    for layer in (2, 5, 8, 11):
+        for rival in ("PCA", "k-means", "scikit-learn"):
+            yield Line(
+                f"RMSE of tokens in equal bytes, block {layer}", rival, "compress", (f"tokens layer {layer}",),
+                error_of_tokens(rival), ("at least", 1),
+            )  # fmt: skip
+    for rule in ("atoms", "principal axes", "similarity (ToMe)", "random"):
+        what = f"speed-up at a CLS cosine of 0.99, {rule}"
+        yield Line(what, "whole network", "compress", ("time and fidelity",), speed_up(rule))
+    part = ("feed-forward layers",)
+    for share, rival, text in (
+        (0.5, "plain svd float32", "SVD"),
+        (0.5, "svd float32", "calibrated SVD"),
+        (0.0625, "svd", "calibrated SVD, same coder"),
+        (0.0625, "rounding", "calibrated rounding"),
+    ):
+        what = f"cosine of embeddings, above, at {share:.2%} of the bytes"
+        yield Line(what, text, "weights", part, cosine_above(rival, share), ("at least", 0))
+    yield Line(
+        "cosine with half of the atoms kept by evidence, above", "by magnitude", "weights", ("pruning",),
+        evidence_over_magnitude, ("at least", 0),
+    )  # fmt: skip
 
 
 LINES = tuple(_lines())

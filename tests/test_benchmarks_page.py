@@ -136,6 +136,31 @@ def test_time_with_few_active_is_that_of_a_twentieth():
     assert _asked.few_over_all(rows_by("active", {40: 1.0, 256: 2.0})) is None
 
 
+def test_lines_of_compression():
+    def entry(method, share, error, within=True):
+        return {"method": method, "share": share, "within": within, "rmse_stored": error}
+
+    entries = [
+        entry("this package", 1, 0.4), entry("this package, OMP", 1, 0.5), entry("this package", 0.5, 0.1),
+        entry("PCA", 1, 0.3), entry("PCA", 1, 0.1, within=False), entry("PCA", 1, 0.6),
+    ]  # fmt: skip
+    assert _asked.error_of_tokens("PCA")({"entries": entries}).value == pytest.approx(0.75)
+    rows = [
+        {"rule": "atoms", "cls_cosine": cosine, "speedup": [s - 0.1, s, s + 0.1]}
+        for cosine, s in ((0.999, 1.1), (0.991, 1.3), (0.98, 2.0))
+    ]
+    assert _asked.speed_up("atoms")({"rows": rows}) == pytest.approx((1.3, 1.2, 1.4))
+    assert _asked.speed_up("random")({"rows": rows}).value == 1
+    rows = [
+        {"method": method, "rule": rule, "share": share, "mean": mean}
+        for method, rule, share, mean in (
+            ("padl", "log odds", 0.5, 0.9), ("svd", "magnitude", 0.5, 0.7), ("svd", "magnitude", 0.75, 0.99),
+        )
+    ]  # fmt: skip
+    assert _asked.cosine_above("svd", 0.5)({"rows": rows}).value == pytest.approx(0.2)
+    assert _asked.evidence_over_magnitude({"rows": rows}).value == pytest.approx(0.2)
+
+
 def test_asked_rules():
     def met(asked, value):
         return _asked.Line("", "", "", (), None, asked).met(value)
