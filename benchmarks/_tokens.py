@@ -111,11 +111,12 @@ def _stored_table(result):
     for share in SHARES:
         rows = [row for row in result["entries"] if row["share"] == share and row["within"]]
         rows = _pick(rows, lambda row: row["rmse_stored"])
-        own = min(row["rmse_stored"] for row in rows if row["method"].startswith("this"))
+        own = min((row["rmse_stored"] for row in rows if row["method"].startswith("this")), default=None)
         for row in rows:
+            against = "" if own is None else f"{row['rmse_stored'] / own - 1:+.1%}"
             lines.append(
                 f"| {row['n_bytes']:,.0f} | {row['method']} | {row['n_atoms']} | {row['nonzeros']:.1f} "
-                f"| {row['rmse_stored']:.5f} | {row['rmse_stored'] / own - 1:+.1%} |"
+                f"| {row['rmse_stored']:.5f} | {against} |"
             )
     return lines
 
