@@ -12,6 +12,21 @@ UNFINISHED = ".padl-"
 _CHUNK = 2**20
 
 
+def check_free(path, *, overwrite=False):
+    """Return ``path`` as a `pathlib.Path` where a file can be written, or raise what `write_whole` does."""
+    path = Path(path)
+    if path.is_dir():
+        raise FileExistsError(f"path {str(path)!r} is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"path {str(path)!r} exists already; pass another one or overwrite=True "
+            "(on the command line --overwrite)"
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist; create it first")
+    return path
+
+
 def write_whole(path, write, *, overwrite=False):
     """Write a file under another name in the same folder, and give it its own once all of it is on disk.
 
@@ -34,16 +49,7 @@ def write_whole(path, write, *, overwrite=False):
     FileNotFoundError
         Its folder does not exist.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise FileExistsError(f"path {str(path)!r} is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"path {str(path)!r} exists already; pass another one or overwrite=True "
-            "(on the command line --overwrite)"
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist; create it first")
+    path = check_free(path, overwrite=overwrite)
     unfinished = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         write(unfinished)

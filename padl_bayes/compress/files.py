@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from padl_bayes._files import write_whole
+from padl_bayes.compress._extra import optional
 from padl_bayes.compress.packing import BROKEN, decode, dense, encode
 
 FORMAT_VERSION = 1
@@ -142,37 +143,27 @@ def read_layers(path, patterns):
 
 
 def _safetensors(path):
+    safetensors = optional("safetensors", f"reading {path.name}")
     try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise ImportError(
-            f"reading {path.name} needs safetensors: pip install 'padl-bayes[compress]'", name="safetensors"
-        ) from error
-    try:
-        with safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             names = [
                 name
                 for name, part in slices.items()
                 if len(part.get_shape()) == 2 and part.get_dtype() in ("F16", "F32", "F64")
             ]
-    except SafetensorError as error:
+    except safetensors.SafetensorError as error:
         raise ValueError(f"file {str(path)!r} is no readable safetensors file: {error}") from error
 
     def read(name):
-        with safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             return file.get_tensor(name)
 
     return names, read, set()
 
 
 def _onnx(path):
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError(
-            f"reading {path.name} needs onnx: pip install 'padl-bayes[compress]'", name="onnx"
-        ) from error
+    onnx = optional("onnx", f"reading {path.name}")
     try:
         graph = onnx.load(path).graph
     except Exception as error:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from padl_bayes._files import check_free
 from padl_bayes._validation import check_choice
 from padl_bayes.persistence import save
 from padl_bayes.reading import read_matrix
@@ -16,10 +17,7 @@ def _check_out(source, out, overwrite):
     out = Path(out)
     if out.exists() and Path(source).exists() and out.samefile(source):
         raise ValueError(f"out must be another file than {str(source)!r}, which is only read")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"path {str(out)!r} exists already; pass another one or overwrite=True")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"path {str(out)!r} lies in a folder that does not exist; create it first")
+    check_free(out, overwrite=overwrite)
 
 
 def compress_tokens_run(estimator, X, source, out, *, overwrite=False):
