@@ -103,6 +103,23 @@ def test_overlapping_patches_are_averaged_by_their_precision(monkeypatch):
     np.testing.assert_array_equal(users, used)
 
 
+def test_fewer_atoms_are_learned_where_there_is_more_noise():
+    rng = np.random.default_rng(7)
+    noise, signal = rng.standard_normal((2, 200_000, 15), np.float32)
+    signal[:, 5:] = 0
+
+    def atoms(size, n_patches=200_000):
+        return imaging._affordable_atoms(noise + size * signal, n_patches)
+
+    # The signal's mean square is a third of size^2; the least eigenvalue is (1 - sqrt(15 / 200,000))^2.
+    expected = 200 * np.sqrt((1 + 0.09) / (1 - np.sqrt(15 / 200_000)) ** 2 - 1) / imaging.ENOUGH_SIGNAL
+    assert atoms(np.sqrt(3 * 0.09)) == pytest.approx(expected, rel=0.02)
+    assert atoms(3.0) == 200
+    assert atoms(3.0, 10**6) == imaging.MOST_ATOMS
+    assert atoms(0.0, 20_000) == imaging.FEWEST_ATOMS
+    assert imaging._affordable_atoms(None, 200_000) == 200
+
+
 def test_white_noise_is_white_in_the_basis():
     basis = imaging.zero_mean_basis(5)
     np.testing.assert_allclose(basis @ basis.T, np.eye(24), atol=1e-13)
