@@ -8,7 +8,6 @@ in turn, and once few entries are on a wrong face, Newton steps alone end at the
 be zero at the optimum are left out (gap-safe screening: Ndiaye, Fercoq, Gramfort & Salmon, JMLR 18(128), 2017).
 """
 
-import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -96,11 +95,13 @@ def _certify(X, candidates, n_candidates, alpha1, alpha2, atoms, codes, F, *, no
     bound, levels, distance = dual_bound(X, F, rows, nonnegative=nonnegative, lasso=lasso)
     levels = levels[: candidates.shape[0]]
     # The dual is strongly concave: its best point is within the root of twice the gap of any feasible one. The level of
-    # an atom changes by no more than that distance times sqrt(N) and the atom's norm.
+    # an atom changes by no more than that distance times sqrt(N) and the atom's norm. Samples that are zero, as those
+    # that only pad, have zero in both points and do not count.
     gap = jnp.maximum(objective - bound, ROUNDING * objective)
     radius = jnp.sqrt(2 * gap) + distance
     norms = jnp.sqrt(jnp.sum(candidates**2, axis=1))
-    inactive = levels + radius * norms * math.sqrt(X.shape[1]) < alpha2
+    n_samples = jnp.sum(jnp.any((X != 0) | (F != 0), axis=0))
+    inactive = levels + radius * norms * jnp.sqrt(n_samples) < alpha2
     return _Certificate(objective, bound, levels, inactive, jnp.any(codes != 0, axis=1))
 
 

@@ -49,3 +49,18 @@ def test_an_atom_barely_needed_is_not_screened(x, f):
         )
     assert np.asarray(found.levels)[0] < alpha2
     assert not np.asarray(found.inactive)[0]
+
+
+def test_samples_that_only_pad_do_not_count():
+    n, x = 9, np.array([0.9, 0.1])
+    verdicts = []
+    for padding in (0, 40):
+        X = np.concatenate([np.tile(x, (n, 1)), np.zeros((padding, 2))])
+        codes = np.maximum(X - 0.5, 0)
+        F = 0.98 * (X - codes)
+        with jax.enable_x64(True):
+            found = working_set._certify(
+                X.T, np.eye(2), 2, 0.3, 1.8, np.eye(2), codes.T, F.T, nonnegative=False, lasso=False
+            )
+        verdicts.append(np.asarray(found.inactive).tolist())
+    assert verdicts == [[False, True]] * 2
