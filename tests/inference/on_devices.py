@@ -174,8 +174,7 @@ def _on_one_device(name):
 
 
 # Each sample keeps the best of three codes; where two have come to the same optimum, rounding decides. Bounds that are
-# the same to rounding belong to codes that are the same to its square root. So do objectives: steps of Newton end where
-# they are the same, and more atoms than features leave directions in which they hardly rise.
+# the same to rounding belong to codes that are the same to its square root.
 LOOSE = {"codes", "probability", "code_sd", "fresh"}
 
 
@@ -189,9 +188,7 @@ def largest_error(name, found):
         if found[key].shape != values.shape:
             return np.inf
         dtype = np.float32 if name.endswith("float32") else np.float64
-        tolerance = np.finfo(dtype).eps ** 0.5 * (
-            64 if name.startswith(("em", "fixed_map")) and key in LOOSE else 1
-        )
+        tolerance = np.finfo(dtype).eps ** 0.5 * (64 if name.startswith("em") and key in LOOSE else 1)
         error = np.abs(found[key] - values).max(initial=0)
         errors[key] = error / (tolerance * np.abs(values).max(initial=np.finfo(float).tiny))
     return max(errors.values())
