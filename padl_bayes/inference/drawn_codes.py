@@ -14,10 +14,10 @@ import numpy as np
 from .._precision import precision_of
 from ..kernels import draw_tiles
 from ..kernels.code_draw import keys_of_samples
-from ..kernels.code_sweep import Atoms, Tile, residual_of
+from ..kernels.code_sweep import Tile
 from ..kernels.slabs import SLABS
 from .recoding import cooling
-from .variational import make_problem, untile_rows
+from .variational import atoms_of, make_problem, untile_rows
 
 SETTLING_SWEEPS = 5
 SWEEPS = 20
@@ -32,13 +32,6 @@ class Moments(NamedTuple):
     """(N, M) of the outputs."""
     probability: np.ndarray
     """(N, K) that a sample uses an atom."""
-
-
-def _atoms_of(learned, dtype):
-    usage = np.clip(learned.usage, 1e-12, 1 - 1e-7)
-    logit = np.log(usage) - np.log1p(-usage)
-    arrays = (learned.dictionary, logit, learned.rate, np.ones(len(usage)))
-    return Atoms(*(jnp.asarray(a, dtype) for a in arrays))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -63,11 +56,8 @@ def _run(slab, n_sweeps, problem, atoms, outputs, precision, key):
 
     ladder = jnp.concatenate([cooling(problem.hot, precision), jnp.full(SETTLING_SWEEPS, precision)])
     codes = jnp.zeros((n_tiles, len(atoms.rate), n), dtype)
-    residual = jax.vmap(partial(residual_of, dictionary=atoms.dictionary))(
-        problem.x, codes, observed=problem.observed
-    )
     first, second = jax.random.split(key)
-    start, _ = jax.lax.scan(settle, (codes, residual), (ladder, jax.random.split(first, len(ladder))))
+    start, _ = jax.lax.scan(settle, (codes, problem.x), (ladder, jax.random.split(first, len(ladder))))
     blank = jnp.zeros((n_tiles, outputs.shape[1], n), dtype)
     zero = blank, blank, jnp.zeros(codes.shape, dtype)
     (_, sums), _ = jax.lax.scan(collect, (start, zero), jax.random.split(second, n_sweeps))
@@ -100,7 +90,7 @@ def moments_by_draws(X, learned, outputs, *, mask=None, n_sweeps=SWEEPS, random_
         problem = make_problem(X, mask, slab=learned.slab)
         problem = problem._replace(hot=jnp.asarray(learned.data_scale**-2, X.dtype))
         sums = _run(
-            (learned.slab, learned.nonnegative), n_sweeps, problem, _atoms_of(learned, X.dtype),
+            (learned.slab, learned.nonnegative), n_sweeps, problem, atoms_of(learned, X.dtype),
             jnp.asarray(outputs, X.dtype), jnp.asarray(learned.coding_noise_scale**-2, X.dtype),
             jax.random.key(random_state),
         )  # fmt: skip

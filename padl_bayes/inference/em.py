@@ -24,7 +24,7 @@ from . import moves
 from .noise import noise_scale_of
 from .recoding import TRANSFORM_SWEEPS, Coded, recode_all
 from .results import EmFit
-from .variational import PASSES, State, make_problem, padded_atoms, precision_ceiling, untile_rows
+from .variational import PASSES, State, atoms_of, make_problem, padded_atoms, precision_ceiling, untile_rows
 
 ANNEALING_RATIO = 2**0.5
 SPARE_ATOMS = 64
@@ -304,20 +304,11 @@ def code_em(X, fit, *, mask=None, devices=None):
     """
     n_samples, n_active = len(X), len(fit.dictionary)
     dtype, mesh = X.dtype, mesh_over(devices)
-    padded = padded_atoms(max(n_active, 1))
-
-    def fill(values, value):
-        values = np.asarray(values, dtype)
-        out = np.full((padded, *values.shape[1:]), value, dtype)
-        out[:n_active] = values
-        return jnp.asarray(out)
-
     with precision_of(X):
         problem = make_problem(X, mask, slab=fit.slab, mesh=mesh)
-        usage = np.clip(fit.usage, 1e-12, 1 - 1e-7)
-        logit = fill(np.log(usage) - np.log1p(-usage), 0)
-        atoms = Atoms(fill(fit.dictionary, 0), logit, fill(fit.rate, 1), fill(np.ones(n_active), 0))
+        atoms = atoms_of(fit, dtype)
         hot, precision = (jnp.asarray(scale**-2, dtype) for scale in (fit.data_scale, fit.coding_noise_scale))
+        padded = len(atoms.rate)
         codes = zeros(mesh, (problem.x.shape[0], padded, problem.x.shape[2]), dtype)
         state = State(codes, atoms, jnp.zeros(padded, dtype), precision)
         problem = problem._replace(hot=hot)

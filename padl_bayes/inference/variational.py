@@ -122,6 +122,21 @@ def padded_atoms(n_atoms):
     return -(-n_atoms // BLOCK) * BLOCK
 
 
+def atoms_of(fit, dtype):
+    """`Atoms` of a fit's dictionary, usage and rate, filled up with atoms that are off to `padded_atoms`."""
+    n_atoms = len(fit.dictionary)
+    missing = padded_atoms(max(n_atoms, 1)) - n_atoms
+
+    def fill(values, value):
+        values = np.asarray(values, dtype)
+        widths = [(0, missing)] + [(0, 0)] * (values.ndim - 1)
+        return jnp.asarray(np.pad(values, widths, constant_values=value))
+
+    usage = np.clip(fit.usage, 1e-12, 1 - 1e-7)
+    logit = np.log(usage) - np.log1p(-usage)
+    return Atoms(fill(fit.dictionary, 0), fill(logit, 0), fill(fit.rate, 1), fill(np.ones(n_atoms), 0))
+
+
 def precision_ceiling(problem):
     """Largest noise precision that the arithmetic resolves: noise-free data have no largest likelihood."""
     return float(problem.hot) * float(jnp.finfo(problem.hot.dtype).eps) ** -0.8
