@@ -86,9 +86,9 @@ def two_threads(r):
     return ratio(r["seconds"]["1"], r["seconds"]["2"])
 
 
-def kernel_over_reference(r):
-    """Time of the plain pass over that of the kernel, on one thread."""
-    return _row_ratio(r["runs"], "reference 1", "kernel 1")
+def kernel_over(kind):
+    """Time of a pass in plain JAX over that of the kernel, on one thread."""
+    return lambda r: _row_ratio(r["runs"], f"{kind} 1", "kernel 1")
 
 
 def over_arithmetic(r):
@@ -181,7 +181,8 @@ def _lines():
         )  # fmt: skip
     for part in SWEEPS:
         what = f"pass over codes, {part}"
-        yield Line(what, "plain JAX", "code_sweep", (part,), kernel_over_reference, ("at least", 10))
+        for kind, against in (("reference", "plain JAX"), ("definition", "plain JAX, atom by atom")):
+            yield Line(what, against, "code_sweep", (part,), kernel_over(kind), ("at least", 10))
         yield Line(
             f"time of a {what}", "its arithmetic", "code_sweep", (part,), over_arithmetic, ("at most", 3)
         )

@@ -16,6 +16,7 @@ from benchmarks._posterior import Page, run_page
 REPEATS = 3
 MATRIX = 2048
 PASSES = 3
+KINDS = {"definition": "plain JAX, atom by atom", "reference": "plain JAX"}
 # Additions, multiplications and divisions of the posterior of one entry, as csrc/slabs.h computes it. Of a draw no more
 # are counted, though most of its work is of other kinds.
 ENTRY = {
@@ -79,6 +80,23 @@ def _passes(part):
     return run
 
 
+def _one_by_one(rule, kept, residual, codes, own, observed=None):
+    """`padl_bayes.kernels.atom_pass.through_atoms` as it is defined: each atom meets the residual of those before."""
+    import jax
+    import jax.numpy as jnp
+
+    def update(carry, one):
+        residual, kept = carry
+        index, own, old = one
+        row = own[0] @ residual
+        kept, new, outputs = rule(kept, index, own, old, row, jnp.ones_like(row))
+        return (residual - jnp.outer(own[0], new - old), kept), (new, outputs)
+
+    everything = (jnp.arange(len(codes)), own, codes)
+    (residual, kept), outputs = jax.lax.scan(update, (residual, kept), everything)
+    return residual, kept, *outputs
+
+
 def _times(function, *arguments):
     """Seconds of compilation and of each repeat."""
     import jax
@@ -115,15 +133,17 @@ def _problem(part):
     return problem, state, residuals(problem, state)
 
 
-def _measure(part, threads, kernels):
+def _measure(part, threads, kind):
     """Times of one implementation on the first ``threads`` processors, and the speed of a product of matrices there."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    os.environ["PADL_BAYES_KERNELS"] = kernels
+    os.environ["PADL_BAYES_KERNELS"] = "auto" if kind == "kernel" else "off"
     import jax
     import jax.numpy as jnp
 
-    from padl_bayes.kernels import cpu
+    from padl_bayes.kernels import code_draw, code_sweep, cpu
 
+    if kind == "definition":
+        code_sweep.through_atoms = code_draw.through_atoms = _one_by_one
     with jax.enable_x64(part.dtype == "float64"):
         problem, state, residual = _problem(part)
         keys = jax.random.split(jax.random.key(0), PASSES)
@@ -142,12 +162,12 @@ def run_part(part, options, say):
     """Result of one part, fit for JSON; each measurement in a process of its own."""
     cores = len(os.sched_getaffinity(0))
     runs = {}
-    for name, threads, kernels in (
-        ("reference", 1, "off"), ("reference", cores, "off"), ("kernel", 1, "auto"), ("kernel", cores, "auto"),
+    for name, threads in (
+        ("definition", 1), ("reference", 1), ("reference", cores), ("kernel", 1), ("kernel", cores),
     ):  # fmt: skip
         say(f"  {name}, {threads} threads")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            runs[f"{name} {threads}"] = pool.submit(_measure, part, threads, kernels).result()
+            runs[f"{name} {threads}"] = pool.submit(_measure, part, threads, name).result()
     work = part.n_samples * part.n_atoms * (4 * part.n_features + ENTRY[part.slab, part.dtype])
     return {"sizes": part[2:5], "cores": cores, "work": work, "runs": runs}
 
@@ -170,7 +190,7 @@ def section(name, r):
         kind, threads = label.split()
         seconds = run["seconds"]
         middle = np.median(seconds)
-        text = "plain JAX" if kind == "reference" else f"C++, {run['level']}"
+        text = KINDS.get(kind) or f"C++, {run['level']}"
         lines.append(
             f"| {text} | {threads} | {middle:.3f} | {min(seconds):.3f} | {max(seconds):.3f} | {base / middle:.1f} "
             f"| {run['compilation']:.1f} | {middle * run['peak'] / r['work']:.1f} |"
@@ -183,10 +203,11 @@ HEAD = f"""# One pass over the codes
 Written by `python -m benchmarks.code_sweep`. The pass of variational EM over all samples (posterior means of the codes,
 sums over samples, bound) and the pass of Gibbs draws (each from its exact conditional, random numbers of threefry
 included). {PASSES} passes in one program, as fits make them; seconds of one. Plain JAX, `code_sweep.py` and
-`code_draw.py` in `padl_bayes/kernels/`, corrects residuals through the Gram matrix of eight atoms at a time; C++ is
-`csrc/code_sweep.cc` and `code_draw.cc`. {REPEATS} repeats, compiled and warm, each line in a process of its own. The
-arithmetic of a pass: four operations a feature and entry, and those of an entry's posterior; its time is at the speed
-of XLA's product of two {MATRIX} x {MATRIX} matrices in the same process.
+`code_draw.py` in `padl_bayes/kernels/`, corrects residuals through the Gram matrix of eight atoms at a time; "atom by
+atom" corrects them after each one, as the pass is defined; C++ is `csrc/code_sweep.cc` and `code_draw.cc`. {REPEATS}
+repeats, compiled and warm, each line in a process of its own. The arithmetic of a pass: four operations a feature and
+entry, and those of an entry's posterior; its time is at the speed of XLA's product of two {MATRIX} x {MATRIX} matrices
+in the same process.
 """
 
 

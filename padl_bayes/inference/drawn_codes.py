@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._devices import over_samples
 from .._precision import precision_of
 from ..kernels import draw_tiles
 from ..kernels.code_draw import keys_of_samples
@@ -34,6 +35,39 @@ class Moments(NamedTuple):
     """(N, K) that a sample uses an atom."""
 
 
+def draw_codes(slab, problem, atoms, precision, codes, residual, key, mesh=None):
+    """One sweep of draws of all samples' codes, each from its exact conditional.
+
+    Parameters
+    ----------
+    slab : tuple
+        Name, and whether codes are nonnegative.
+    problem : Problem
+    atoms : Atoms
+    precision : Array, shape ()
+    codes, residual : Array, shapes (tiles, K, n) and (tiles, P, n)
+        What the sweep starts from.
+    key : Array
+        What one sample is drawn with does not depend on how many there are.
+    mesh : Mesh, optional
+        What the samples are spread over.
+
+    Returns
+    -------
+    Draws
+        With the sums of each tile.
+    """
+
+    def each(split, whole):
+        residual, codes, valid, observed, keys = split
+        atoms, precision = whole
+        return draw_tiles(SLABS[slab], residual, codes, atoms, precision, Tile(valid, observed, keys=keys))
+
+    keys = keys_of_samples(key, len(problem.x), problem.x.shape[2])
+    split = residual, codes, problem.valid, problem.observed, keys
+    return over_samples(mesh, each)(split, (atoms, precision))
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _run(slab, n_sweeps, problem, atoms, outputs, precision, key):
     """Sums over ``n_sweeps`` of the outputs (tiles, M, n), their squares, and uses (tiles, K, n)."""
@@ -41,8 +75,7 @@ def _run(slab, n_sweeps, problem, atoms, outputs, precision, key):
     dtype = problem.x.dtype
 
     def sweep(codes, residual, precision, key):
-        tile = Tile(problem.valid, problem.observed, keys=keys_of_samples(key, n_tiles, n))
-        done = draw_tiles(SLABS[slab], residual, codes, atoms, precision, tile)
+        done = draw_codes(slab, problem, atoms, precision, codes, residual, key)
         return done.codes, done.residual
 
     def settle(carry, given):

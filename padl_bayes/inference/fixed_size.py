@@ -16,12 +16,11 @@ import numpy as np
 from .._options import check_generator_seed
 from .._precision import precision_of
 from .._validation import check_count, check_training_data
-from ..kernels import draw_tiles
-from ..kernels.code_draw import DrawnSums, keys_of_samples
-from ..kernels.code_sweep import Tile
+from ..kernels.code_draw import DrawnSums
 from ..kernels.slabs import SLABS
 from . import em, moves
 from .dictionary import update_dictionary
+from .drawn_codes import draw_codes
 from .variational import make_problem, padded_atoms, precision_ceiling, residuals, slack_of
 
 DECAY = 0.7
@@ -52,9 +51,7 @@ def _averaged(old, new, step):
 def _sweep(slab, problem, state, sums, key, step, cap):
     """One sweep of draws and the M-step from ``sums``, into which its sums are blended by ``step``."""
     residual = residuals(problem, state)
-    keys = keys_of_samples(key, len(problem.x), problem.x.shape[2])
-    tile = Tile(problem.valid, keys=keys)
-    done = draw_tiles(SLABS[slab], residual, state.codes, state.atoms, state.precision, tile)
+    done = draw_codes(slab, problem, state.atoms, state.precision, state.codes, residual, key)
     gram = jnp.einsum("tkn,tjn->kj", done.codes, done.codes)
     cross = jnp.einsum("tkn,tpn->kp", done.codes, problem.x)
     found = gram, cross, jax.tree.map(lambda a: jnp.sum(a, axis=0), done.sums)

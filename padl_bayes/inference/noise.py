@@ -14,30 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._devices import mesh_of, over_samples
-from ..kernels import draw_tiles
-from ..kernels.code_draw import keys_of_samples
-from ..kernels.code_sweep import Tile
-from ..kernels.slabs import SLABS
+from .._devices import mesh_of
+from .drawn_codes import draw_codes
 from .variational import precision_ceiling, residuals, slack_of
 
 SWEEPS = 20
 MOST_CHUNKS = 10
 TOLERANCE = 1e-3
-
-
-def _draw_codes(slab, mesh, problem, state, residual, key):
-    """One sweep of draws: codes, residual, its energy and the energy of each atom's codes (K,)."""
-
-    def each(split, whole):
-        residual, codes, valid, observed, keys = split
-        atoms, precision = whole
-        return draw_tiles(SLABS[slab], residual, codes, atoms, precision, Tile(valid, observed, keys=keys))
-
-    keys = keys_of_samples(key, len(problem.x), problem.x.shape[2])
-    split = (residual, state.codes, problem.valid, problem.observed, keys)
-    done = over_samples(mesh, each)(split, (state.atoms, state.precision))
-    return done.codes, done.residual, jnp.sum(done.residual**2), jnp.sum(done.sums.square, axis=0)
 
 
 def _weight(problem):
@@ -53,11 +36,13 @@ def _run_sweeps(slab, mesh, problem, state, key, cap):
 
     def sweep(carry, key):
         state, residual = carry
-        codes, residual, missed, energy = _draw_codes(slab, mesh, problem, state, residual, key)
-        energy *= weight
+        done = draw_codes(slab, problem, state.atoms, state.precision, state.codes, residual, key, mesh)
+        missed = jnp.sum(done.residual**2)
+        energy = weight * jnp.sum(done.sums.square, axis=0)
         spread = energy / (state.precision * energy + slack_of(n_features))
         variance = (weight * missed + (n_features - 1) * jnp.sum(spread)) / problem.n_observed
-        return (state._replace(codes=codes, precision=jnp.minimum(1 / variance, cap)), residual), variance
+        state = state._replace(codes=done.codes, precision=jnp.minimum(1 / variance, cap))
+        return (state, done.residual), variance
 
     start: Any = (state, residuals(problem, state, mesh))
     (state, _), variance = jax.lax.scan(sweep, start, jax.random.split(key, SWEEPS))
