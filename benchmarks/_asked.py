@@ -1,6 +1,7 @@
 """What the benchmarks are asked to show, and how to read it off the results of their parts."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -86,9 +87,9 @@ def two_threads(r):
     return ratio(r["seconds"]["1"], r["seconds"]["2"])
 
 
-def kernel_over(kind):
-    """Time of a pass in plain JAX over that of the kernel, on one thread."""
-    return lambda r: _row_ratio(r["runs"], f"{kind} 1", "kernel 1")
+def kernel_over(kind, threads):
+    """Time of a pass in plain JAX over that of the kernel, on as many threads."""
+    return lambda r: _row_ratio(r["runs"], f"{kind} {threads}", f"kernel {threads}")
 
 
 def over_arithmetic(r):
@@ -150,6 +151,7 @@ RIVAL_CODERS = {
 RIVAL_LEARNERS = (
     "scikit-learn, DictionaryLearning", "scikit-learn, MiniBatchDictionaryLearning", "SPAMS, trainDL"
 )  # fmt: skip
+PLAIN = {"reference": "plain JAX", "definition": "plain JAX, atom by atom"}
 SWEEPS = tuple(
     f"{rule}{slab}, {dtype}"
     for rule in ("", "Gibbs draws, ")
@@ -181,8 +183,9 @@ def _lines():
         )  # fmt: skip
     for part in SWEEPS:
         what = f"pass over codes, {part}"
-        for kind, against in (("reference", "plain JAX"), ("definition", "plain JAX, atom by atom")):
-            yield Line(what, against, "code_sweep", (part,), kernel_over(kind), ("at least", 10))
+        for (kind, against), threads in product(PLAIN.items(), (1, 2)):
+            name = what if threads == 1 else f"{what}, two threads"
+            yield Line(name, against, "code_sweep", (part,), kernel_over(kind, threads), ("at least", 10))
         yield Line(
             f"time of a {what}", "its arithmetic", "code_sweep", (part,), over_arithmetic, ("at most", 3)
         )
