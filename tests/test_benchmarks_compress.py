@@ -34,17 +34,29 @@ def told(part):
 
 def test_a_toy_of_fewer_tokens():
     part = compress.Fewer(
-        SIZE, n_crops=1, blocks=(0,), keep=(1.0, 0.25), ranks=(8,), n_atoms=6, thin=1, max_iter=5
+        SIZE,
+        n_crops=1,
+        blocks=(0,),
+        keep=(1.0, 0.25),
+        ranks=(8,),
+        merged=(0, 0.25),
+        n_atoms=6,
+        thin=1,
+        max_iter=5,
     )
     found, text = told(part)
     rows = {(row["rule"], row["keep"]): row for row in found["rows"]}
     # as many groups as tokens, or weights of full rank, are the whole network
-    for kind in (("similarity (ToMe)", 1.0), ("random", 1.0), ("SVD of the weights", 8)):
+    every = "similarity (ToMe), every block"
+    for kind in (("similarity (ToMe)", 1.0), ("random", 1.0), ("SVD of the weights", 8), (every, 0)):
         assert rows[kind]["cls_cosine"] == pytest.approx(1, abs=1e-6)
         assert rows[kind]["neighbours"] == 1
     fewer = rows["similarity (ToMe)", 0.25]
     assert fewer["n_tokens"] == 5
     assert fewer["flops"] < found["flops"]
+    assert rows[every, 4]["n_tokens"] == 5
+    assert rows[every, 4]["flops"] < found["flops"]
+    assert f"| {every} | every | 5 |" in text
     assert ("leading atom", 1.0) not in rows
     good = max(
         (r for k, r in rows.items() if k[0] == "random" and r["cls_cosine"] >= 0.99),
