@@ -83,18 +83,21 @@ def measured(row):
     return " | ".join(cells + [f"{row[name]:.3f} ± {row[f'{name}_error']:.3f}" for name in ("top1", "top10")])
 
 
-def difference_lines(rows, where, form, labels=None):
-    """Table of paired differences with their intervals."""
+def difference_lines(rows, where=None, form="", labels=None):
+    """Table of paired differences with their intervals, and of ``share`` where it has a heading."""
     labels = labels or {}
-    lines = [
-        f"| {where} | difference | cosine (95%) | top-1 (95%) | top-10 (95%) |",
-        "|--:|---|--:|--:|--:|",
-    ]
+    heading = [where] if where else []
+    cells = [*heading, "difference", *(f"{name} (95%)" for name in ("cosine", "top-1", "top-10"))]
+    lines = [_line(cells), "|--:" * len(heading) + "|---" + "|--:" * len(MEASURES) + "|"]
     for row in rows:
-        cells = [
-            f"{row[name]['mean']:+.{digits}f} ({row[name]['low']:+.{digits}f} to {row[name]['high']:+.{digits}f})"
-            for name, digits in zip(MEASURES, (5, 3, 3), strict=True)
-        ]
-        names = f"{labels.get(row['of'], row['of'])} less {labels.get(row['less'], row['less'])}"
-        lines.append(f"| {form.format(row['share'])} | {names} | {' | '.join(cells)} |")
+        cells = [form.format(row["share"])] if where else []
+        cells.append(f"{labels.get(row['of'], row['of'])} less {labels.get(row['less'], row['less'])}")
+        for name, digits in zip(MEASURES, (5, 3, 3), strict=True):
+            mean, low, high = (f"{row[name][key]:+.{digits}f}" for key in ("mean", "low", "high"))
+            cells.append(f"{mean} ({low} to {high})")
+        lines.append(_line(cells))
     return lines
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"

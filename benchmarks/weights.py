@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmarks._deletion import Deletion, run_deletion, section_deletion
 from benchmarks._posterior import Page, run_page
 from benchmarks._pruning import Pruning, run_pruning, section_pruning
 from benchmarks._weights import LABELS, Weights, run_weights, section_weights
@@ -26,7 +27,10 @@ with intervals of 95%, both by a bootstrap over documents, as sentences of one d
 resamples). They are of one encoder, one set of calibration sentences and one seed of the fits, of which the intervals
 know nothing. For neighbours the sentences that are searched are held fixed.
 """
-KINDS = {"weights": (run_weights, section_weights), "pruning": (run_pruning, section_pruning)}
+KINDS = {
+    "weights": (run_weights, section_weights), "pruning": (run_pruning, section_pruning),
+    "deletion": (run_deletion, section_deletion),
+}  # fmt: skip
 
 
 def run(part, options, say):
@@ -43,6 +47,12 @@ def draw(name, result):
     """1 - cosine over bits a weight, or over the share of atoms kept."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = figure.subplots()
+    if result["kind"] == "deletion":
+        for i, row in enumerate(result["rows"]):
+            ax.errorbar(i, row["cosine"], 2 * row["cosine_error"], fmt="o", color="C0")
+        ax.set_xticks(range(len(result["rows"])), [row["rule"] for row in result["rows"]])
+        ax.set(ylabel="cosine of held-out embeddings, 2 standard errors")
+        return figure
     if result["kind"] == "pruning":
         for rule in dict.fromkeys(row["rule"] for row in result["rows"]):
             rows = [row for row in result["rows"] if row["rule"] == rule]
@@ -65,6 +75,7 @@ def draw(name, result):
 PARTS = {
     "all layers": Weights(),
     "pruning": Pruning(),
+    "deletions of EM": Deletion(),
 }
 QUICK = Weights(
     (5,), ("output",), 16, 16, 8, (0.25, 0.05), ("padl", "rounding", "plain svd float32", "padl + rounding")

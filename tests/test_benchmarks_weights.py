@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import _likeness, _weights, weights
+from benchmarks._deletion import Deletion
 from benchmarks._pruning import Pruning
 
 for needed in ("constriction", "safetensors", "tokenizers"):
@@ -110,3 +111,22 @@ def test_a_toy_of_pruning(model):
     assert all(row["error"] >= r["rows"][0]["error"] for row in r["rows"])
     assert weights.section("toy", r).count("\n| ") == 2 + len(r["rows"]) + len(r["differences"])
     assert len(weights.draw("toy", r).axes[0].lines) == 7
+
+
+@pytest.mark.slow
+def test_a_toy_of_deletions(model):
+    part = Deletion((5,), ("output",), 8, 16, n_atoms=40)
+    r = json.loads(json.dumps(weights.run(part, None, lambda text: None)))
+    rows = {row["rule"]: row for row in r["rows"]}
+    assert rows["all"]["atoms"] == [40]
+    (left,) = rows["EM"]["atoms"]
+    assert 0 < left < 40
+    # as many atoms, and as many passes but for the last few
+    for rule in ("evidence", "magnitude"):
+        assert rows[rule]["atoms"] == [left]
+        assert rows[rule]["passes"][0] >= rows["EM"]["passes"][0] - 5
+    assert rows["EM"]["evidence"] > rows["all"]["evidence"]
+    text = weights.section("toy", r)
+    assert text.count("\n| ") == 2 + len(rows) + len(r["differences"])
+    assert f"| magnitude | {left} |" in text
+    assert len(weights.draw("toy", r).axes[0].containers) == len(rows)
