@@ -87,4 +87,4 @@ def run_merging(chain, image, n_merged):
     patches = reduce(lambda found, way: scatter(found, *way), reversed(ways), through[0, 1:])
     whole = np.concatenate([through[0, :1], patches])[None]
     norm, saliency = chain.head.run(None, {vit.tensor(f"block.{vit.n_blocks - 1}.output"): whole} | given)
-    return Seen(norm[0, 0], saliency[0, 0], 1 + len(sizes), time.perf_counter() - started)
+    return Seen(norm[0, 0], saliency[0, 0], fewer.shape[1], time.perf_counter() - started)
