@@ -26,7 +26,7 @@ COMPARED = (("EM", "magnitude"), ("evidence", "magnitude"), ("EM", "evidence"))
 class Deletion(NamedTuple):
     """Layers, sentences, and how many atoms there are before any is deleted."""
 
-    layers: tuple = (1, 3, 5)
+    layers: tuple = tuple(range(6))
     kinds: tuple = ("fc1",)
     calibration: int = 500
     held_out: int = 600
@@ -163,10 +163,10 @@ def section_deletion(name, result):
         f"{len(result['groups'])} weights ({', '.join(result['groups'])}), {result['n_atoms']} atoms each before any "
         "is deleted. \"EM\" is what EM deletes of itself, as long as the evidence rises. \"evidence\" deletes as many "
         "in steps of half of the excess, those first whose deletion loses least evidence; \"magnitude\" the same by "
-        "mean size of codes times norm in the weight. All are refitted after every step, to as many passes. Of EM's "
-        f"atoms {_percent(result['shared'])} are among those left by magnitude (cosine of at least {SAME}). Measured on "
-        f"{result['held_out']} sentences of {result['documents']} documents; behind a mean is its standard error over "
-        "documents.", "",
+        "mean size of codes times norm in the weight. All are refitted after every step, to as many passes. "
+        f"{_percent(result['shared'])} of EM's atoms are among those left by magnitude (cosine of at least {SAME}). "
+        f"Measured on {result['held_out']} sentences of {result['documents']} documents; behind a mean is its standard "
+        "error over documents.", "",
         "| rule | atoms | nonzeros | passes | evidence, nats above the start | error | cosine, mean | 5th percentile "
         "| top-1 | top-10 |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",

@@ -51,7 +51,7 @@ def run_pruning(part, options, say):
         for share in (1.0, *part.kept):
             for rule in next(iter(scores.values())) if share < 1 else ("all",):
                 row, likenesses[rule, share] = kept(
-                    f"pruned {len(fits)} {part.held_out} {rule} {share}",
+                    f"pruned {next(iter(fits))} {len(fits)} {part.held_out} {rule} {share}",
                     lambda s=share, r=rule: _row(subject, fits, scores, s, r),
                 )
                 rows.append(row)
