@@ -75,7 +75,7 @@ def draw(name, result):
 PARTS = {
     "all layers": Weights(),
     "pruning": Pruning(),
-    "pruning, fc2": Pruning(kinds=("fc2",)),
+    "pruning fc2": Pruning(kinds=("fc2",)),
     "deletions of EM": Deletion(),
 }
 QUICK = Weights(
