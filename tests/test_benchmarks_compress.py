@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks import _reduction, _tokens, compress
 from padl_bayes.compress.images import Crops
@@ -65,6 +66,27 @@ def test_a_toy_of_fewer_tokens():
     assert (
         f"- random: {good['n_tokens']:.0f} tokens behind block 0, CLS cosine {good['cls_cosine']:.4f}" in text
     )
+
+
+def test_what_is_timed_has_one_thread():
+    def blas():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    seen = []
+    with threadpool_limits(2, user_api="blas"):
+        if blas() != {2}:
+            pytest.skip("needs two threads")
+        _reduction._timed(lambda: seen.append(blas()), 1)
+        image = np.zeros((3, SIZE, SIZE), np.float32)
+        vit = _reduction.load_vit()
+        whole = _reduction.session(_reduction.cut(vit, ["image"], ["norm", "saliency"]))
+
+        def one(image, i):
+            seen.append(blas())
+            return _reduction.backbone.run_whole(whole, vit, image)
+
+        _reduction._measure(vit, [image, image], whole, {("rule", 0, 1.0): one}, lambda text: None)
+    assert seen == [{1}, {1}, {1}]
 
 
 def test_a_toy_of_sparse_products():
