@@ -132,7 +132,7 @@ def run_deletion(part, options, say):
 
 
 def _shared(one, other):
-    """Share of the atoms of one that another has too, up to sign and a cosine of `SAME`."""
+    """Share of the atoms of one that another has too, up to sign, at a cosine above `SAME`."""
     atoms = one.found.dictionary
     return recovered(other.found.dictionary, atoms, SAME) / len(atoms)
 
@@ -163,8 +163,9 @@ def section_deletion(name, result):
         f"{len(result['groups'])} weights ({', '.join(result['groups'])}), {result['n_atoms']} atoms each before any "
         "is deleted. \"EM\" is what EM deletes of itself, as long as the evidence rises. \"evidence\" deletes as many "
         "in steps of half of the excess, those first whose deletion loses least evidence; \"magnitude\" the same by "
-        "mean size of codes times norm in the weight. All are refitted after every step, to as many passes. "
-        f"{_percent(result['shared'])} of EM's atoms are among those left by magnitude (cosine of at least {SAME}). "
+        "mean size of codes times norm in the weight. All are refitted after every step, to as many passes; those of "
+        "deletions that EM took back count. "
+        f"{_spaced(result['shared'], '.0%')} of EM's atoms are among those left by magnitude (cosine above {SAME}). "
         f"Measured on {result['held_out']} sentences of {result['documents']} documents; behind a mean is its standard "
         "error over documents.", "",
         "| rule | atoms | nonzeros | passes | evidence, nats above the start | error | cosine, mean | 5th percentile "
@@ -172,17 +173,24 @@ def section_deletion(name, result):
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
     for rule, row in rows.items():
-        gain = np.subtract(row["evidence"], rows["all"]["evidence"])
-        cells = (
-            " ".join(map(str, row["atoms"])),
+        gains = np.subtract(row["evidence"], rows["all"]["evidence"])
+        cells = [
+            _spaced(row["atoms"]),
             f"{row['nonzeros']:.1f}",
-            " ".join(map(str, row["passes"])),
-        )
-        gains = " ".join(f"{g:,.0f}" for g in gain)
-        lines.append(f"| {rule} | {' | '.join(cells)} | {gains} | {row['error']:.3g} | {measured(row)} |")
-    lines += ["", *difference_lines(result["differences"])]
+            _spaced(row["passes"]),
+            _spaced(gains, ",.0f"),
+        ]
+        lines.append(f"| {rule} | {' | '.join(cells)} | {row['error']:.3g} | {measured(row)} |")
+    lines += ["", _by_magnitude(rows), "", *difference_lines(result["differences"])]
     return "\n".join([*lines, ""])
 
 
-def _percent(shares):
-    return " ".join(f"{share:.0%}" for share in shares)
+def _by_magnitude(rows):
+    evidence = {rule: np.array(row["evidence"]) for rule, row in rows.items()}
+    ours, own = (np.sum(evidence["magnitude"] > evidence[rule]) for rule in ("evidence", "EM"))
+    count = len(evidence["EM"])
+    return f"By magnitude the evidence ends above EM's in {own} of {count} weights, above that by evidence in {ours}."
+
+
+def _spaced(numbers, form=""):
+    return " ".join(format(number, form) for number in numbers)

@@ -129,4 +129,6 @@ def test_a_toy_of_deletions(model):
     text = weights.section("toy", r)
     assert text.count("\n| ") == 2 + len(rows) + len(r["differences"])
     assert f"| magnitude | {left} |" in text
+    more = int(rows["magnitude"]["evidence"][0] > rows["EM"]["evidence"][0])
+    assert f"ends above EM's in {more} of 1 weights" in text
     assert len(weights.draw("toy", r).axes[0].containers) == len(rows)
