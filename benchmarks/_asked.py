@@ -338,10 +338,15 @@ def evidence_over_magnitude(r):
     return _difference(r, "log odds", "magnitude", 0.5)
 
 
-def _difference(r, one, other, share):
+def deletions_over_magnitude(r):
+    """Mean cosine with the atoms that EM does not delete less that with as many by magnitude."""
+    return _difference(r, "EM", "magnitude")
+
+
+def _difference(r, one, other, share=None):
     """With its interval of 95%."""
     for row in r["differences"]:
-        if (row["of"], row["less"], row["share"]) == (one, other, share):
+        if (row["of"], row["less"], row.get("share")) == (one, other, share):
             return Found(*(row["cosine"][key] for key in ("mean", "low", "high")))
     return None
 
@@ -360,6 +365,7 @@ def _compressed():
     for share, rival, text in (
         (0.5, "plain svd float32", "SVD"),
         (0.5, "svd float32", "calibrated SVD"),
+        (0.125, "rounding", "calibrated rounding"),
         (0.0625, "svd", "calibrated SVD, same coder"),
         (0.0625, "rounding", "calibrated rounding"),
     ):
@@ -368,6 +374,10 @@ def _compressed():
     yield Line(
         "cosine with half of the atoms kept by evidence, above", "by magnitude", "weights", ("pruning",),
         evidence_over_magnitude, ("at least", 0),
+    )  # fmt: skip
+    yield Line(
+        "cosine with the atoms that EM leaves, above", "as many by magnitude", "weights", ("deletions of EM",),
+        deletions_over_magnitude, ("at least", 0),
     )  # fmt: skip
 
 

@@ -158,6 +158,8 @@ def test_lines_of_compression():
     for figure in (_asked.cosine_above("svd", 0.5), _asked.evidence_over_magnitude):
         assert figure({"differences": rows}) == (0.2, 0.1, 0.5)
     assert _asked.cosine_above("rounding", 0.5)({"differences": rows}) is None
+    rows = [{"of": "EM", "less": "magnitude", "cosine": {"mean": -0.2, "low": -0.3, "high": -0.1}}]
+    assert _asked.deletions_over_magnitude({"differences": rows}) == (-0.2, -0.3, -0.1)
 
 
 def test_asked_rules():
