@@ -1,6 +1,7 @@
 """Atoms of a sentence encoder's weights pruned by what the posterior says and by magnitude."""
 
 import tempfile
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -38,20 +39,14 @@ def run_pruning(part, options, say):
         subject = subject_of(part, kept)
         fits, scores = {}, {}
         for group, weight in subject.matrices.items():
-            root = subject.roots[group]
-            V = weight.astype(np.float64) @ root
-            fits[group] = kept(
-                f"em {group}", lambda V=V: fit_em(V.astype(np.float32), part.n_atoms, max_iter=part.max_iter)
-            )
-            scores[group] = kept(f"scores {group}", lambda f=fits[group], V=V, r=root: atom_scores(f, V, r))
-            rng = np.random.default_rng(0)
-            scores[group] |= {RANDOM: rng.random(len(fits[group].dictionary))}
+            make = partial(_scored, weight, subject.roots[group], part)
+            fits[group], scores[group] = kept(f"scored {part.max_iter} {group}", make)
             say(f"{group}: {len(fits[group].dictionary)} atoms")
         rows, likenesses = [], {}
         for share in (1.0, *part.kept):
             for rule in next(iter(scores.values())) if share < 1 else ("all",):
                 row, likenesses[rule, share] = kept(
-                    f"pruned {next(iter(fits))} {len(fits)} {part.held_out} {rule} {share}",
+                    f"pruned {part.max_iter} {next(iter(fits))} {len(fits)} {part.held_out} {rule} {share}",
                     lambda s=share, r=rule: _row(subject, fits, scores, s, r),
                 )
                 rows.append(row)
@@ -60,13 +55,21 @@ def run_pruning(part, options, say):
     return {
         "kind": "pruning", "calibration": part.calibration, "held_out": part.held_out,
         "documents": len(set(subject.documents)), "groups": list(fits),
-        "atoms": [len(fit.dictionary) for fit in fits.values()], "least_log_odds": float(odds.min()), "rows": rows,
+        "atoms": [len(fit.dictionary) for fit in fits.values()], "least_log_odds": float(odds.min()),
+        "unlikely": int(np.sum(odds < 0)), "converged": sum(fit.converged for fit in fits.values()), "rows": rows,
         "differences": [
             {"share": share, "of": one, "less": other}
             | differences(likenesses[one, share], likenesses[other, share], subject.documents)
             for share in part.kept for one, other in COMPARED
         ],
     }  # fmt: skip
+
+
+def _scored(weight, root, part):
+    """A fit and the scores of its atoms by rule."""
+    V = weight.astype(np.float64) @ root
+    fit = fit_em(V.astype(np.float32), part.n_atoms, max_iter=part.max_iter)
+    return fit, atom_scores(fit, V, root) | {RANDOM: np.random.default_rng(0).random(len(fit.dictionary))}
 
 
 def _row(subject, fits, scores, share, rule):
@@ -90,8 +93,9 @@ def section_pruning(name, result):
         f"## {name}", "",
         f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, at most "
         f"{max(result['atoms'])} atoms each, the rest of the network as it is; codes are refitted on what is left of "
-        "their supports, nothing is rounded. The smallest log odds of an atom to be active are "
-        f"{result['least_log_odds']:.0f}: P(active) is 1 for all, and it is the log odds that order them. Measured on "
+        f"their supports, nothing is rounded. {result['converged']} of the fits converged, the others ran out of "
+        f"passes. P(active) is below 1/2 for {result['unlikely']} of {sum(result['atoms'])} atoms, and the smallest "
+        f"log odds are {result['least_log_odds']:.0f}; where P(active) is 1 it is they that order atoms. Measured on "
         f"{result['held_out']} sentences of {result['documents']} documents; behind a mean is its standard error over "
         "documents.", "",
         "| atoms kept | by | error | cosine, mean | 5th percentile | top-1 | top-10 |",

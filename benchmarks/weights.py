@@ -76,6 +76,7 @@ PARTS = {
     "all layers": Weights(),
     "pruning": Pruning(),
     "pruning fc2": Pruning(kinds=("fc2",)),
+    "pruning fc2, 400 passes": Pruning(kinds=("fc2",), max_iter=400),
     "deletions of EM": Deletion(),
 }
 QUICK = Weights(
