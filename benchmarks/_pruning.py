@@ -91,10 +91,10 @@ def section_pruning(name, result):
     """Markdown of error and fidelity by share and rule."""
     lines = [
         f"## {name}", "",
-        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, at most "
-        f"{max(result['atoms'])} atoms each, the rest of the network as it is; codes are refitted on what is left of "
-        f"their supports, nothing is rounded. {result['converged']} of the fits converged, the others ran out of "
-        f"passes. P(active) is below 1/2 for {result['unlikely']} of {sum(result['atoms'])} atoms, and the smallest "
+        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, {_range(result['atoms'])} atoms "
+        "each, the rest of the network as it is; codes are refitted on what is left of their supports, nothing is "
+        f"rounded. {result['converged']} of {len(result['groups'])} fits converged, the others ran out of passes. "
+        f"P(active) is below 1/2 for {result['unlikely']} of {sum(result['atoms'])} atoms, and the smallest "
         f"log odds are {result['least_log_odds']:.0f}; where P(active) is 1 it is they that order atoms. Measured on "
         f"{result['held_out']} sentences of {result['documents']} documents; behind a mean is its standard error over "
         "documents.", "",
@@ -105,3 +105,7 @@ def section_pruning(name, result):
         lines.append(f"| {row['share']:.0%} | {row['rule']} | {row['error']:.3g} | {measured(row)} |")
     lines += ["", *difference_lines(result["differences"], "atoms kept", "{:.0%}")]
     return "\n".join([*lines, ""])
+
+
+def _range(counts):
+    return f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
