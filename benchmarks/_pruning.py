@@ -92,8 +92,8 @@ def section_pruning(name, result):
     lines = [
         f"## {name}", "",
         f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, {_range(result['atoms'])} "
-        "atoms each, the rest of the network as it is; codes are refitted on what is left of their supports, nothing is "
-        f"rounded. {result['converged']} of {len(result['groups'])} fits converged, the others ran out of passes. "
+        "atoms each, the rest of the network as it is; codes are refitted on what is left of their supports, nothing "
+        f"is rounded. {result['converged']} of {len(result['groups'])} fits converged, the others ran out of passes. "
         f"P(active) is below 1/2 for {result['unlikely']} of {sum(result['atoms'])} atoms, and the smallest "
         f"log odds are {result['least_log_odds']:.0f}; where P(active) is 1 it is they that order atoms. Measured on "
         f"{result['held_out']} sentences of {result['documents']} documents; behind a mean is its standard error over "
