@@ -334,18 +334,25 @@ def speed_up(rule):
 
 def cosine_above(rival, share):
     """Mean cosine of embeddings with PADL's weights less that with a rival's, in a share of the bytes."""
-
-    def figure(r):
-        mean = {row["method"]: row["mean"] for row in r["rows"] if row["share"] == share}
-        return Found(mean["padl"] - mean[rival])
-
-    return figure
+    return lambda r: _difference(r, "padl", rival, share)
 
 
 def evidence_over_magnitude(r):
     """Mean cosine with half of the atoms kept by their evidence less that by magnitude."""
-    mean = {row["rule"]: row["mean"] for row in r["rows"] if row["share"] == 0.5}
-    return Found(mean["log odds"] - mean["magnitude"])
+    return _difference(r, "log odds", "magnitude", 0.5)
+
+
+def deletions_over_magnitude(r):
+    """Mean cosine with the atoms that EM does not delete less that with as many by magnitude."""
+    return _difference(r, "EM", "magnitude")
+
+
+def _difference(r, one, other, share=None):
+    """With its interval of 95%."""
+    for row in r["differences"]:
+        if (row["of"], row["less"], row.get("share")) == (one, other, share):
+            return Found(*(row["cosine"][key] for key in ("mean", "low", "high")))
+    return None
 
 
 def _compressed():
@@ -358,10 +365,11 @@ def _compressed():
     for rule in ("atoms", "principal axes", "similarity (ToMe)", "random"):
         what = f"speed-up at a CLS cosine of 0.99, {rule}"
         yield Line(what, "whole network", "compress", ("time and fidelity",), speed_up(rule))
-    part = ("feed-forward layers",)
+    part = ("all layers",)
     for share, rival, text in (
         (0.5, "plain svd float32", "SVD"),
         (0.5, "svd float32", "calibrated SVD"),
+        (0.125, "rounding", "calibrated rounding"),
         (0.0625, "svd", "calibrated SVD, same coder"),
         (0.0625, "rounding", "calibrated rounding"),
     ):
@@ -370,6 +378,10 @@ def _compressed():
     yield Line(
         "cosine with half of the atoms kept by evidence, above", "by magnitude", "weights", ("pruning",),
         evidence_over_magnitude, ("at least", 0),
+    )  # fmt: skip
+    yield Line(
+        "cosine with the atoms that EM leaves, above", "as many by magnitude", "weights", ("deletions of EM",),
+        deletions_over_magnitude, ("at least", 0),
     )  # fmt: skip
 
 

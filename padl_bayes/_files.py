@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, and end with a digest of all that goes before."""
+"""Files that appear whole or not at all, and bytes that end with a digest or a checksum of all that goes before."""
 
 import hashlib
 import os
 import secrets
+import zlib
 from pathlib import Path
 
 _MARK = b"padl_bayes sha256 "
@@ -10,6 +11,8 @@ SEAL_SIZE = len(_MARK) + 64
 UNFINISHED = ".padl-"
 """Names of files that `write_whole` has not completed start with this; a run that was killed leaves one."""
 _CHUNK = 2**20
+CHECKSUM_SIZE = 4
+DAMAGED = "it is damaged: its bytes are not those that were written"
 
 
 def check_free(path, *, overwrite=False):
@@ -102,3 +105,22 @@ def check_seal(path):
         if found != _MARK + _digest(file, body):
             raise ValueError(f"path {str(path)!r} is damaged: its bytes are not those that were written")
     return True
+
+
+def with_checksum(body):
+    """Bytes with their CRC-32 behind them."""
+    return body + zlib.crc32(body).to_bytes(CHECKSUM_SIZE, "little")
+
+
+def without_checksum(data):
+    """The bytes given to `with_checksum`.
+
+    Raises
+    ------
+    ValueError
+        They are others.
+    """
+    body = data[:-CHECKSUM_SIZE]
+    if with_checksum(body) != data:
+        raise ValueError(DAMAGED)
+    return body
