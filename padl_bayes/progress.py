@@ -20,7 +20,7 @@ class _MostRemainingColumn(TimeRemainingColumn):
 
     def render(self, task):
         left = super().render(task)
-        return Text.assemble("at most ", left) if left.plain else left
+        return Text("") if task.total is None or task.finished else Text.assemble("at most ", left)
 
 
 def _bar(left, **options):
