@@ -58,6 +58,8 @@ def test_every_public_name_is_there_without_asking_for_it_first():
 
 def test_no_module_takes_the_name_of_a_function():
     """Python sets a package's attribute when a module of it is imported, whoever does."""
-    functions = [name for name in pb.__all__ if getattr(pb, name) is not sys.modules.get(f"padl_bayes.{name}")]
+    functions = [
+        name for name in pb.__all__ if getattr(pb, name) is not sys.modules.get(f"padl_bayes.{name}")
+    ]
     assert "reliability" in functions
     assert [name for name in functions if find_spec(f"padl_bayes.{name}")] == []
