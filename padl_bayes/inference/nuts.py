@@ -151,8 +151,8 @@ def sample_nuts(
     strategy = _strategy(init, X, nonnegative)
     n_atoms = check_n_atoms(n_atoms, init, fixed)
     warn_if_unbounded(X, n_atoms, mask, fixed)
-    depth = {"dtype": X.dtype, "max_tree_depth": tuning["max_tree_depth"]}
-    nbytes = nuts_nbytes(*X.shape, n_atoms, num_samples // thinning, num_chains, **depth)
+    (N, P), n_draws, depth = X.shape, num_samples // thinning, tuning["max_tree_depth"]
+    nbytes = nuts_nbytes(N, P, n_atoms, n_draws, num_chains, dtype=X.dtype, max_tree_depth=depth)
     check_fits(nbytes, "NUTS with these draws", _REMEDY, limit=max_bytes)
     program = _program(model, X, n_atoms, nonnegative, mask, fixed, hyperpriors)
     with precision_of(X):
