@@ -104,7 +104,8 @@ def code_omp(X, dictionary, n_nonzero=None, residual=None):
             tol=residual,
             norms_squared=None if residual is None else np.sum(X**2, axis=1),
         )
-    return codes.T / np.where(norms > 0, norms, 1)
+    # of one sample they are a vector
+    return codes.reshape(len(dictionary), -1).T / np.where(norms > 0, norms, 1)
 
 
 def code_at(X, dictionary, nonzeros, rule, start):

@@ -1,8 +1,10 @@
 """Files that appear whole or not at all, and bytes that end with a digest or a checksum of all that goes before."""
 
+import contextlib
 import hashlib
 import os
 import secrets
+import time
 import zlib
 from pathlib import Path
 
@@ -10,6 +12,8 @@ _MARK = b"padl_bayes sha256 "
 SEAL_SIZE = len(_MARK) + 64
 UNFINISHED = ".padl-"
 """Names of files that `write_whole` has not completed start with this; a run that was killed leaves one."""
+ABANDONED = 24 * 3600
+"""Seconds after which nobody writes to such a file any more: on this machine or on another that shares the folder."""
 _CHUNK = 2**20
 CHECKSUM_SIZE = 4
 DAMAGED = "it is damaged: its bytes are not those that were written"
@@ -30,8 +34,18 @@ def check_free(path, *, overwrite=False):
     return path
 
 
+def _remove_abandoned(folder):
+    """Remove what runs that were killed left, as far as it can be removed."""
+    for path in folder.glob(UNFINISHED + "[0-9a-f]" * 16):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > ABANDONED:
+                path.unlink()
+
+
 def write_whole(path, write, *, overwrite=False):
     """Write a file under another name in the same folder, and give it its own once all of it is on disk.
+
+    Files of other names that were begun so long ago that the run must have been killed are removed.
 
     Parameters
     ----------
@@ -53,6 +67,7 @@ def write_whole(path, write, *, overwrite=False):
         Its folder does not exist.
     """
     path = check_free(path, overwrite=overwrite)
+    _remove_abandoned(path.parent)
     unfinished = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         write(unfinished)

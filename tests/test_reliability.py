@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 
 import padl_bayes as pb
+from padl_bayes.agreement import Reliability, posterior_atoms, reappearance, reliability, wilson
 from padl_bayes.plots import reliability as draw
-from padl_bayes.reliability import Reliability, posterior_atoms, reappearance, reliability, wilson
 
 
 def forecaster(n, distort=lambda p: p, seed=0):

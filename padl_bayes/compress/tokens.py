@@ -205,7 +205,7 @@ def stability(fits, *, threshold=0.9):
         P(active) of the atoms of the first fit, share of the other fits that hold each, and the mean over fits of the
         absolute cosine to the atom it is paired with.
     """
-    from padl_bayes.reliability import reappearance
+    from padl_bayes.agreement import reappearance
 
     if len(fits) < 2 or not all(isinstance(found.fit, EmFit) for found in fits):
         raise ValueError(f"fits must be two or more fits by EM, found {len(fits)}")

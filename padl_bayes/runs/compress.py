@@ -7,6 +7,7 @@ import numpy as np
 from padl_bayes._files import check_free
 from padl_bayes._validation import check_choice
 from padl_bayes.persistence import save
+from padl_bayes.progress import work_progress
 from padl_bayes.reading import read_matrix
 from padl_bayes.tradeoff import compress
 
@@ -40,8 +41,10 @@ def compress_tokens_run(estimator, X, source, out, *, overwrite=False):
         ``explained`` variance of the tokens as stored.
     """
     _check_out(source, out, overwrite)
-    stored = compress(estimator.fit(X))
-    size = save(stored, out, overwrite=overwrite).stat().st_size
+    estimator.fit(X)
+    with work_progress(estimator.progress, "rounding and coding"):
+        stored = compress(estimator)
+        size = save(stored, out, overwrite=overwrite).stat().st_size
     error = np.mean((X - stored.codes @ stored.dictionary) ** 2)
     return {
         "atoms": int(np.any(stored.dictionary != 0, axis=1).sum()),
@@ -54,7 +57,7 @@ def compress_tokens_run(estimator, X, source, out, *, overwrite=False):
 
 
 def compress_weights_run(source, out, patterns, share, *, calibration=None, method="best", overwrite=False,
-                         report=None):  # fmt: skip
+                         progress=False):  # fmt: skip
     """Compress the weights of layers of a safetensors or ONNX file into a new file.
 
     Parameters
@@ -69,8 +72,8 @@ def compress_weights_run(source, out, patterns, share, *, calibration=None, meth
         An .npz with an array (n, in) of what each layer was given, by the name of its weight.
     method : {"best", "padl", "svd", "rounding"}
     overwrite : bool
-    report : callable, optional
-        Called with each layer's name.
+    progress : bool
+        Show it on the terminal.
 
     Returns
     -------
@@ -88,9 +91,17 @@ def compress_weights_run(source, out, patterns, share, *, calibration=None, meth
     total = 4 * sum(weight.size for weight in weights.values())
     if not header / total < share <= 1:
         raise ValueError(f"bytes must be above {header / total:.2g} and at most 1, found {share:g}")
-    options = compress_weights(
-        weights, share - header / total, activations=given, methods=methods, report=report
-    )
+    with work_progress(progress, "compressing") as show:
+        sizes = np.cumsum([0, *(weight.size for weight in weights.values())])
+        before = dict(zip(weights, sizes.tolist(), strict=False))
+
+        def report(name):
+            show(before[name], int(sizes[-1]), name)
+
+        options = compress_weights(
+            weights, share - header / total, activations=given, methods=methods, report=report
+        )
+        show(int(sizes[-1]), int(sizes[-1]), f"{len(weights)} weights")
     size = save_weights(options, out, turned=turned, overwrite=overwrite).stat().st_size
     layers = [
         {"name": name, "shape": list(weights[name].shape), "bytes": int(o.size), "error": o.loss}
