@@ -44,8 +44,10 @@ def warn_of_fit(fit, n_atoms, *, gap_tol, counts_atoms):
     if "floor of float32" in fit.status:
         warn(f"PADL.fit: {fit.status}", PrecisionWarning)
     if counts_atoms and len(fit.dictionary) >= n_atoms:
+        # weights from noise keep whatever a code with heavy tails can be shared with, however many are allowed
+        remedy = "raise n_atoms" if hasattr(fit, "elbo") else "raise n_atoms, or count atoms by alpha='mdl'"
         warn(
-            f"PADL.fit: all n_atoms={n_atoms} atoms are in use, and the data may want more: raise n_atoms",
+            f"PADL.fit: all n_atoms={n_atoms} atoms are in use, and the data may want more: {remedy}",
             AtomBoundWarning,
         )
 
@@ -95,7 +97,9 @@ def rhat_of(values):
         return 1.0
     if np.ptp(values, axis=1).max() == 0:
         return np.inf
-    return float(load_arviz().rhat(values))
+    # two values in equal numbers are as far from their median: the folded draws are constant
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(load_arviz().rhat(values))
 
 
 def warn_of_chains(draws, n_atoms):
