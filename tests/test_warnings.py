@@ -115,6 +115,9 @@ def test_all_atoms_in_use(data):
         AtomBoundWarning, match=r"^PADL\.fit: all n_atoms=2 atoms are in use, .*: raise n_atoms$"
     ):
         diagnostics.warn_of_fit(fit, 2, counts_atoms=True, **options)
+    floor = fit._replace(status="converged: the bound rose by less; the noise is at the floor of float64")
+    with pytest.warns(AtomBoundWarning, match=r"without noise: lower n_atoms, or add samples$"):
+        diagnostics.warn_of_fit(floor, 2, counts_atoms=True, **options)
     with pytest.warns(AtomBoundWarning, match=r"raise n_atoms, or count atoms by alpha='mdl'$"):
         pb.PADL(n_atoms=2, method="map", tol=1e-3).fit(data)
     quiet(diagnostics.warn_of_fit, fit, 3, counts_atoms=True, **options)
