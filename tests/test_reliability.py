@@ -168,6 +168,11 @@ def test_bad_input_is_named(call, message):
         call()
 
 
+def test_a_fit_is_no_posterior():
+    with pytest.raises(TypeError, match=r"such as posterior\['posterior'\], found PADL"):
+        posterior_atoms(pb.PADL(3))
+
+
 def test_the_figure_shows_the_bins():
     found = reliability(*forecaster(500))
     ax = draw({"one": found, "other": reliability(*forecaster(90, seed=3))}, title="two")
