@@ -22,8 +22,8 @@ Storage: "entropy-coded" is the code of `pb.tradeoff.quantise` for codes and ato
 each method at the step that takes the bytes asked for, all those of this package or 1/2, 1/4 and 1/8 of them; "half
 precision" is 2 bytes a number and an index for each nonzero code. "noise held": atoms of this package learned for fewer
 bytes, by draws at a noise held at 1.6 or 2 times that of EM, as many atoms, half or a quarter of them; top-k (OMP and
-least squares in turn) and scikit-learn (`MiniBatchDictionaryLearning`) get the same sizes, PCA every number of
-components. All learn from the same tokens.
+least squares in turn) and scikit-learn (`MiniBatchDictionaryLearning`) get the same sizes, PCA a dozen
+numbers of components. All learn from the same tokens.
 
 Fewer tokens: from a block on, patches share tokens; shared tokens are means, count in attention for as many as they
 stand for, and each patch gets back what was added to its group. "atoms" splits groups along the atoms in which their

@@ -22,7 +22,7 @@ STORAGE_TOL = 0.002
 MOST_STEPS = 14
 TOO_FINE = 100.0
 SPARSER = (0.125, 0.25)
-COUNTS = (0.0625, 0.125, 0.25, 0.5, 1.0)
+COUNTS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
 SIZES = ((1.0, 1.0), (1.0, 0.25), (0.5, 0.25), (0.25, 0.125))
 COMPONENTS = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 CLUSTERS = (64, 256)
@@ -68,17 +68,10 @@ def at_bytes(count, target, start):
     return step, bool(n_bytes <= (1 + STORAGE_TOL) * target)
 
 
-def _counts(nonzeros, n_atoms, shares=COUNTS):
-    """Whole numbers of nonzeros a token, of a mean number."""
-    return sorted({min(max(1, round(share * nonzeros)), n_atoms) for share in shares})
-
-
-def _own(method, found, held_out, codes):
-    """The fit's own codes, and those of OMP with the same atoms, sparser ones too."""
-    yield _Coded(method, found.dictionary, codes)
-    for count in _counts(mean_nonzeros(codes), len(found.dictionary)):
-        coded = code_omp(held_out, found.dictionary, n_nonzero=count)
-        yield _Coded(f"{method}, OMP", found.dictionary, coded)
+def _by_omp(method, dictionary, held_out, nonzeros):
+    """Codes of OMP with as many nonzeros, and with fewer: the same numbers for all dictionaries."""
+    for count in sorted({min(max(1, round(share * nonzeros)), len(dictionary)) for share in COUNTS}):
+        yield _Coded(method, dictionary, code_omp(held_out, dictionary, n_nonzero=count))
 
 
 def _rivals(train, held_out, n_atoms, nonzeros, methods, random_state):
@@ -94,16 +87,14 @@ def _rivals(train, held_out, n_atoms, nonzeros, methods, random_state):
         count = min(max(1, round(share * nonzeros)), size)
         if "top-k" in methods:
             atoms = top_k(train, size, count, random_state=random_state)
-            for k in _counts(count, size, (0.5, 1)):
-                yield _Coded("top-k", atoms, code_omp(held_out, atoms, n_nonzero=k))
+            yield from _by_omp("top-k", atoms, held_out, nonzeros)
         if "scikit-learn" in methods:
             learned = learn_sklearn(
                 train, size, count, minibatch=True, random_state=random_state, max_iter=20
             )
-            for rule, shares in (("lasso", (1,)), ("omp", (0.5, 1))):
-                for k in _counts(count, size, shares):
-                    codes = code_at(held_out, learned.dictionary, k, rule, learned.penalty)
-                    yield _Coded(f"scikit-learn, {LABELS[rule]}", learned.dictionary, codes)
+            codes = code_at(held_out, learned.dictionary, count, "lasso", learned.penalty)
+            yield _Coded(f"scikit-learn, {LABELS['lasso']}", learned.dictionary, codes)
+            yield from _by_omp(f"scikit-learn, {LABELS['omp']}", learned.dictionary, held_out, nonzeros)
 
 
 def _components(train, held_out, n_atoms, nonzeros):
@@ -173,10 +164,15 @@ def compare_tokens(found, train, held_out, *, others=(), methods=RULES, shares=(
         for share in sorted(shares, reverse=True)
     ]
     train, centred = train - found.mean, held_out - found.mean
-    coded = [*_own(OWN, found, centred, codes)]
+    nonzeros = mean_nonzeros(codes)
+    coded = [
+        _Coded(OWN, found.dictionary, codes),
+        *_by_omp(f"{OWN}, OMP", found.dictionary, centred, nonzeros),
+    ]
     for other in others:
-        coded += _own(f"{OWN}, noise held", other, centred, code_tokens(other, held_out))
-    rivals = _rivals(train, centred, len(found.dictionary), mean_nonzeros(codes), methods, random_state)
+        coded.append(_Coded(f"{OWN}, noise held", other.dictionary, code_tokens(other, held_out)))
+        coded += _by_omp(f"{OWN}, noise held, OMP", other.dictionary, centred, nonzeros)
+    rivals = _rivals(train, centred, len(found.dictionary), nonzeros, methods, random_state)
     return [
         entry for one in (*coded, *rivals) for entry in _entries(one, held_out, found.mean, targets, step)
     ]
