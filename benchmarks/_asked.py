@@ -305,18 +305,24 @@ def _tradeoff():
         )  # fmt: skip
 
 
-def _least_error(r, name):
-    """Least error as stored of a method, whatever its codes, within the bytes of our own codes."""
-    return min(
+def _least_error(r, name, share, counted):
+    """Least error as stored of a method, whatever its codes, within a share of the bytes of our own codes."""
+    found = [
         e["rmse_stored"]
         for e in r["entries"]
-        if e["share"] == 1 and e["within"] and e["method"].startswith(name)
-    )
+        if (e["share"], e["counted"]) == (share, counted) and e["within"] and e["method"].startswith(name)
+    ]
+    return min(found, default=None)
 
 
-def error_of_tokens(rival):
-    """Error of a rival's tokens over that of ours, in as many bytes."""
-    return lambda r: Found(_least_error(r, rival) / _least_error(r, "this package"))
+def error_of_tokens(rival, share=1, counted="all"):
+    """Error of a rival's tokens over that of ours, in as many bytes, all or those of codes alone."""
+
+    def figure(r):
+        errors = [_least_error(r, name, share, counted) for name in (rival, "this package")]
+        return None if None in errors else Found(errors[0] / errors[1])
+
+    return figure
 
 
 def speed_up(rule):
@@ -361,6 +367,11 @@ def _compressed():
             yield Line(
                 f"RMSE of tokens in equal bytes, block {layer}", rival, "compress", (f"tokens layer {layer}",),
                 error_of_tokens(rival), ("at least", 1),
+            )  # fmt: skip
+        for share in (1, 0.25):
+            yield Line(
+                f"RMSE of tokens in {share:.0%} of the bytes of codes alone, block {layer}", "PCA", "compress",
+                (f"tokens layer {layer}",), error_of_tokens("PCA", share, "codes"), ("at least", 1),
             )  # fmt: skip
     for rule in ("atoms", "principal axes", "similarity (ToMe)", "random"):
         what = f"speed-up at a CLS cosine of 0.99, {rule}"

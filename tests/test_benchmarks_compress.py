@@ -1,6 +1,7 @@
 """Toy runs of the benchmark of shared atoms on a network of random weights, and what its page says."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -105,6 +106,13 @@ def test_a_toy_of_stored_tokens():
     )
     found, text = told(part)
     own = found["entries"][0]
-    assert f"| {own['n_bytes']:,.0f} | this package | {own['n_atoms']} |" in text
+    codes = own["n_bytes_supports"] + own["n_bytes_values"]
+    assert f"| {own['n_bytes']:,.0f} | {codes:,.0f} | this package | {own['n_atoms']} |" in text
+    share = own["n_bytes_supports"] / own["n_bytes"]
+    assert f"{share:.0%} on which atoms a token uses" in text
+    # in half precision a row of ours takes more bytes than the last for less error
+    front = _tokens._front([row for row in found["entries"] if row["method"].startswith("this")])
+    for one, two in pairwise(front):
+        assert (one["n_bytes_half"] < two["n_bytes_half"], one["rmse"] > two["rmse"]) == (True, True)
     assert len(found["seeds"]["active"]) == 2
     assert found["tokens"] == [256, 256]

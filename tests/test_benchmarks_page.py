@@ -137,14 +137,19 @@ def test_time_with_few_active_is_that_of_a_twentieth():
 
 
 def test_lines_of_compression():
-    def entry(method, share, error, within=True):
-        return {"method": method, "share": share, "within": within, "rmse_stored": error}
+    def entry(method, share, error, within=True, counted="all"):
+        return {
+            "method": method, "share": share, "within": within, "rmse_stored": error, "counted": counted,
+        }  # fmt: skip
 
     entries = [
         entry("this package", 1, 0.4), entry("this package, OMP", 1, 0.5), entry("this package", 0.5, 0.1),
         entry("PCA", 1, 0.3), entry("PCA", 1, 0.1, within=False), entry("PCA", 1, 0.6),
+        entry("PCA", 0.5, 0.05, counted="codes"), entry("this package", 0.5, 0.04, counted="codes"),
     ]  # fmt: skip
     assert _asked.error_of_tokens("PCA")({"entries": entries}).value == pytest.approx(0.75)
+    assert _asked.error_of_tokens("PCA", 0.5, "codes")({"entries": entries}).value == pytest.approx(1.25)
+    assert _asked.error_of_tokens("PCA", 0.5)({"entries": entries}) is None
     rows = [
         {"rule": "atoms", "cls_cosine": cosine, "speedup": [s - 0.1, s, s + 0.1]}
         for cosine, s in ((0.999, 1.1), (0.991, 1.3), (0.98, 2.0))

@@ -10,6 +10,7 @@ from padl_bayes.persistence import save
 from padl_bayes.progress import work_progress
 from padl_bayes.reading import read_matrix
 from padl_bayes.tradeoff import compress
+from padl_bayes.tradeoff.storage import MOST_CELLS, Stored, Symbols, count_bits, dequantise, symbols_of
 
 METHODS = {"best": ("padl", "rounding"), "padl": ("padl",), "svd": ("svd",), "rounding": ("rounding",)}
 
@@ -21,8 +22,44 @@ def _check_out(source, out, overwrite):
     check_free(out, overwrite=overwrite)
 
 
+def with_mean(stored, mean):
+    """What samples less their mean are stored as, with one more atom that adds the mean to every sample.
+
+    Its codes are all half a step, which takes the code no more than a sign each; ``codes @ dictionary`` is all there
+    is, as ever.
+
+    Parameters
+    ----------
+    stored : Stored
+    mean : ndarray, shape (P,)
+
+    Returns
+    -------
+    Stored
+        The mean's atom first, rounded to a multiple of the step over the root of the number of samples.
+
+    Raises
+    ------
+    ValueError
+        A mean of more than a million of these.
+    """
+    levels, entries = symbols_of(stored)
+    cells = np.round(np.asarray(mean, np.float64) * np.sqrt(len(levels)) / stored.step)
+    if not np.abs(cells).max() <= MOST_CELLS:
+        raise ValueError(
+            f"tokens must have a mean of at most {MOST_CELLS} steps of the code, found {np.abs(cells).max():.3g}: "
+            "subtract it first"
+        )
+    symbols = Symbols(
+        np.hstack([np.ones_like(levels[:, :1]), levels]), np.vstack([cells.astype(np.int32), entries])
+    )
+    codes, atoms = dequantise(symbols, stored.step)
+    storage = count_bits(symbols, stored.storage.distortion, stored.nonnegative)
+    return Stored(codes, atoms, storage, stored.step, stored.nonnegative)
+
+
 def compress_tokens_run(estimator, X, source, out, *, overwrite=False):
-    """Fit a dictionary to tokens and write it with their codes, entropy-coded.
+    """Fit a dictionary to tokens less their mean and write it with their codes, entropy-coded.
 
     Parameters
     ----------
@@ -31,28 +68,29 @@ def compress_tokens_run(estimator, X, source, out, *, overwrite=False):
     source : str or os.PathLike
         Where X comes from.
     out : str or os.PathLike
-        For `padl_bayes.load`.
+        For `padl_bayes.load`: codes times dictionary are the tokens, the mean is the first atom.
     overwrite : bool
 
     Returns
     -------
     dict
-        ``atoms``, ``nonzeros`` a token, ``bytes``, ``share`` of the bytes of X in float32, ``rmse`` and
-        ``explained`` variance of the tokens as stored.
+        ``atoms`` and ``nonzeros`` a token, the mean not counted, ``bytes``, ``share`` of the bytes of X in float32,
+        ``rmse`` and ``explained`` variance of the tokens as stored.
     """
     _check_out(source, out, overwrite)
-    estimator.fit(X)
+    mean = X.mean(axis=0, dtype=np.float64)
+    estimator.fit((X - mean).astype(X.dtype))
     with work_progress(estimator.progress, "rounding and coding"):
-        stored = compress(estimator)
+        stored = with_mean(compress(estimator), mean)
         size = save(stored, out, overwrite=overwrite).stat().st_size
     error = np.mean((X - stored.codes @ stored.dictionary) ** 2)
     return {
-        "atoms": int(np.any(stored.dictionary != 0, axis=1).sum()),
-        "nonzeros": float(np.count_nonzero(stored.codes) / len(X)),
+        "atoms": int(np.any(stored.codes[:, 1:] != 0, axis=0).sum()),
+        "nonzeros": float(np.count_nonzero(stored.codes[:, 1:]) / len(X)),
         "bytes": size,
         "share": size / (4 * X.size),
         "rmse": float(np.sqrt(error)),
-        "explained": float(1 - error / np.mean((X - X.mean(axis=0)) ** 2)),
+        "explained": float(1 - error / np.mean((X - mean) ** 2)),
     }
 
 
