@@ -1,6 +1,7 @@
 """What the benchmarks are asked to show, and how to read it off the results of their parts."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -86,9 +87,9 @@ def two_threads(r):
     return ratio(r["seconds"]["1"], r["seconds"]["2"])
 
 
-def kernel_over(kind):
-    """Time of a pass in plain JAX over that of the kernel, on one thread."""
-    return lambda r: _row_ratio(r["runs"], f"{kind} 1", "kernel 1")
+def kernel_over(kind, threads):
+    """Time of a pass in plain JAX over that of the kernel, on as many threads."""
+    return lambda r: _row_ratio(r["runs"], f"{kind} {threads}", f"kernel {threads}")
 
 
 def over_arithmetic(r):
@@ -150,6 +151,7 @@ RIVAL_CODERS = {
 RIVAL_LEARNERS = (
     "scikit-learn, DictionaryLearning", "scikit-learn, MiniBatchDictionaryLearning", "SPAMS, trainDL"
 )  # fmt: skip
+PLAIN = {"reference": "plain JAX", "definition": "plain JAX, atom by atom"}
 SWEEPS = tuple(
     f"{rule}{slab}, {dtype}"
     for rule in ("", "Gibbs draws, ")
@@ -181,8 +183,9 @@ def _lines():
         )  # fmt: skip
     for part in SWEEPS:
         what = f"pass over codes, {part}"
-        for kind, against in (("reference", "plain JAX"), ("definition", "plain JAX, atom by atom")):
-            yield Line(what, against, "code_sweep", (part,), kernel_over(kind), ("at least", 10))
+        for (kind, against), threads in product(PLAIN.items(), (1, 2)):
+            name = what if threads == 1 else f"{what}, two threads"
+            yield Line(name, against, "code_sweep", (part,), kernel_over(kind, threads), ("at least", 10))
         yield Line(
             f"time of a {what}", "its arithmetic", "code_sweep", (part,), over_arithmetic, ("at most", 3)
         )
@@ -302,18 +305,24 @@ def _tradeoff():
         )  # fmt: skip
 
 
-def _least_error(r, name):
-    """Least error as stored of a method, whatever its codes, within the bytes of our own codes."""
-    return min(
+def _least_error(r, name, share, counted):
+    """Least error as stored of a method, whatever its codes, within a share of the bytes of our own codes."""
+    found = [
         e["rmse_stored"]
         for e in r["entries"]
-        if e["share"] == 1 and e["within"] and e["method"].startswith(name)
-    )
+        if (e["share"], e["counted"]) == (share, counted) and e["within"] and e["method"].startswith(name)
+    ]
+    return min(found, default=None)
 
 
-def error_of_tokens(rival):
-    """Error of a rival's tokens over that of ours, in as many bytes."""
-    return lambda r: Found(_least_error(r, rival) / _least_error(r, "this package"))
+def error_of_tokens(rival, share=1, counted="all"):
+    """Error of a rival's tokens over that of ours, in as many bytes, all or those of codes alone."""
+
+    def figure(r):
+        errors = [_least_error(r, name, share, counted) for name in (rival, "this package")]
+        return None if None in errors else Found(errors[0] / errors[1])
+
+    return figure
 
 
 def speed_up(rule):
@@ -331,18 +340,25 @@ def speed_up(rule):
 
 def cosine_above(rival, share):
     """Mean cosine of embeddings with PADL's weights less that with a rival's, in a share of the bytes."""
-
-    def figure(r):
-        mean = {row["method"]: row["mean"] for row in r["rows"] if row["share"] == share}
-        return Found(mean["padl"] - mean[rival])
-
-    return figure
+    return lambda r: _difference(r, "padl", rival, share)
 
 
 def evidence_over_magnitude(r):
     """Mean cosine with half of the atoms kept by their evidence less that by magnitude."""
-    mean = {row["rule"]: row["mean"] for row in r["rows"] if row["share"] == 0.5}
-    return Found(mean["log odds"] - mean["magnitude"])
+    return _difference(r, "log odds", "magnitude", 0.5)
+
+
+def deletions_over_magnitude(r):
+    """Mean cosine with the atoms that EM does not delete less that with as many by magnitude."""
+    return _difference(r, "EM", "magnitude")
+
+
+def _difference(r, one, other, share=None):
+    """With its interval of 95%."""
+    for row in r["differences"]:
+        if (row["of"], row["less"], row.get("share")) == (one, other, share):
+            return Found(*(row["cosine"][key] for key in ("mean", "low", "high")))
+    return None
 
 
 def _compressed():
@@ -352,13 +368,19 @@ def _compressed():
                 f"RMSE of tokens in equal bytes, block {layer}", rival, "compress", (f"tokens layer {layer}",),
                 error_of_tokens(rival), ("at least", 1),
             )  # fmt: skip
+        for share in (1, 0.25):
+            yield Line(
+                f"RMSE of tokens in {share:.0%} of the bytes of codes alone, block {layer}", "PCA", "compress",
+                (f"tokens layer {layer}",), error_of_tokens("PCA", share, "codes"), ("at least", 1),
+            )  # fmt: skip
     for rule in ("atoms", "principal axes", "similarity (ToMe)", "random"):
         what = f"speed-up at a CLS cosine of 0.99, {rule}"
         yield Line(what, "whole network", "compress", ("time and fidelity",), speed_up(rule))
-    part = ("feed-forward layers",)
+    part = ("all layers",)
     for share, rival, text in (
         (0.5, "plain svd float32", "SVD"),
         (0.5, "svd float32", "calibrated SVD"),
+        (0.125, "rounding", "calibrated rounding"),
         (0.0625, "svd", "calibrated SVD, same coder"),
         (0.0625, "rounding", "calibrated rounding"),
     ):
@@ -367,6 +389,10 @@ def _compressed():
     yield Line(
         "cosine with half of the atoms kept by evidence, above", "by magnitude", "weights", ("pruning",),
         evidence_over_magnitude, ("at least", 0),
+    )  # fmt: skip
+    yield Line(
+        "cosine with the atoms that EM leaves, above", "as many by magnitude", "weights", ("deletions of EM",),
+        deletions_over_magnitude, ("at least", 0),
     )  # fmt: skip
 
 

@@ -1,25 +1,32 @@
 """Atoms of a sentence encoder's weights pruned by what the posterior says and by magnitude."""
 
 import tempfile
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks._weights import Kept, embedded, likeness, subject_of
+from benchmarks._likeness import difference_lines, differences, likeness, measured, summary
+from benchmarks._weights import Kept, embedded, subject_of
 from padl_bayes.compress.calibration import weighted_error
 from padl_bayes.compress.pruning import atom_scores, pruned_weight
 from padl_bayes.inference import fit_em
 
 RANDOM = "random"
+# what is compared with what, text by text
+COMPARED = (
+    *((rule, "magnitude") for rule in ("log odds", "P(used)", "calibrated magnitude", "deletion error", RANDOM)),
+    *(("log odds", rule) for rule in ("calibrated magnitude", "deletion error")),
+)  # fmt: skip
 
 
 class Pruning(NamedTuple):
     """Layers, sentences, the fit's bounds and shares of its atoms to keep."""
 
-    layers: tuple = (1, 3, 5)
+    layers: tuple = tuple(range(6))
     kinds: tuple = ("fc1",)
     calibration: int = 500
-    held_out: int = 200
+    held_out: int = 600
     n_atoms: int = 48
     max_iter: int = 60
     kept: tuple = (0.75, 0.5)
@@ -32,26 +39,37 @@ def run_pruning(part, options, say):
         subject = subject_of(part, kept)
         fits, scores = {}, {}
         for group, weight in subject.matrices.items():
-            root = subject.roots[group]
-            V = weight.astype(np.float64) @ root
-            fits[group] = kept(
-                f"em {group}", lambda V=V: fit_em(V.astype(np.float32), part.n_atoms, max_iter=part.max_iter)
-            )
-            scores[group] = kept(f"scores {group}", lambda f=fits[group], V=V, r=root: atom_scores(f, V, r))
-            rng = np.random.default_rng(0)
-            scores[group] |= {RANDOM: rng.random(len(fits[group].dictionary))}
+            make = partial(_scored, weight, subject.roots[group], part)
+            fits[group], scores[group] = kept(f"scored {part.max_iter} {group}", make)
             say(f"{group}: {len(fits[group].dictionary)} atoms")
-        rows = []
+        rows, likenesses = [], {}
         for share in (1.0, *part.kept):
             for rule in next(iter(scores.values())) if share < 1 else ("all",):
-                make = lambda s=share, r=rule: _row(subject, fits, scores, s, r)  # noqa: E731
-                rows.append(kept(f"pruned {rule} {share}", make))
-                say(str(rows[-1]))
+                row, likenesses[rule, share] = kept(
+                    f"pruned {part.max_iter} {next(iter(fits))} {len(fits)} {part.held_out} {rule} {share}",
+                    lambda s=share, r=rule: _row(subject, fits, scores, s, r),
+                )
+                rows.append(row)
+                say(str(row))
     odds = np.concatenate([fit.activation_log_odds for fit in fits.values()])
     return {
-        "kind": "pruning", "calibration": part.calibration, "held_out": part.held_out, "groups": list(fits),
-        "atoms": [len(fit.dictionary) for fit in fits.values()], "least_log_odds": float(odds.min()), "rows": rows,
+        "kind": "pruning", "calibration": part.calibration, "held_out": part.held_out,
+        "documents": len(set(subject.documents)), "groups": list(fits),
+        "atoms": [len(fit.dictionary) for fit in fits.values()], "least_log_odds": float(odds.min()),
+        "unlikely": int(np.sum(odds < 0)), "converged": sum(fit.converged for fit in fits.values()), "rows": rows,
+        "differences": [
+            {"share": share, "of": one, "less": other}
+            | differences(likenesses[one, share], likenesses[other, share], subject.documents)
+            for share in part.kept for one, other in COMPARED
+        ],
     }  # fmt: skip
+
+
+def _scored(weight, root, part):
+    """A fit and the scores of its atoms by rule."""
+    V = weight.astype(np.float64) @ root
+    fit = fit_em(V.astype(np.float32), part.n_atoms, max_iter=part.max_iter)
+    return fit, atom_scores(fit, V, root) | {RANDOM: np.random.default_rng(0).random(len(fit.dictionary))}
 
 
 def _row(subject, fits, scores, share, rule):
@@ -65,23 +83,29 @@ def _row(subject, fits, scores, share, rule):
         whole = weighted_error(weight, 0 * weight, root)
         errors.append(weighted_error(weight, matrices[group], root) / whole)
     found = likeness(subject.reference, embedded(subject, matrices, subject.held_out))
-    return {"rule": rule, "share": share, "error": float(np.mean(errors))} | found
+    row = {"rule": rule, "share": share, "error": float(np.mean(errors))}
+    return row | summary(found, subject.documents), found
 
 
 def section_pruning(name, result):
     """Markdown of error and fidelity by share and rule."""
     lines = [
         f"## {name}", "",
-        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, at most "
-        f"{max(result['atoms'])} atoms each, the rest of the network as it is; codes are refitted on what is left of "
-        "their supports, nothing is rounded. The smallest log odds of an atom to be active are "
-        f"{result['least_log_odds']:.0f}: P(active) is 1 for all, and it is the log odds that order them.", "",
+        f"{len(result['groups'])} weights ({', '.join(result['groups'])}) fitted by EM, {_range(result['atoms'])} "
+        "atoms each, the rest of the network as it is; codes are refitted on what is left of their supports, nothing "
+        f"is rounded. {result['converged']} of {len(result['groups'])} fits converged, the others ran out of passes. "
+        f"P(active) is below 1/2 for {result['unlikely']} of {sum(result['atoms'])} atoms, and the smallest "
+        f"log odds are {result['least_log_odds']:.0f}; where P(active) is 1 it is they that order atoms. Measured on "
+        f"{result['held_out']} sentences of {result['documents']} documents; behind a mean is its standard error over "
+        "documents.", "",
         "| atoms kept | by | error | cosine, mean | 5th percentile | top-1 | top-10 |",
         "|--:|---|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
     for row in result["rows"]:
-        lines.append(
-            f"| {row['share']:.0%} | {row['rule']} | {row['error']:.3g} | {row['mean']:.4f} | {row['low']:.4f} "
-            f"| {row['top1']:.3f} | {row['top10']:.3f} |"
-        )
+        lines.append(f"| {row['share']:.0%} | {row['rule']} | {row['error']:.3g} | {measured(row)} |")
+    lines += ["", *difference_lines(result["differences"], "atoms kept", "{:.0%}")]
     return "\n".join([*lines, ""])
+
+
+def _range(counts):
+    return f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"

@@ -5,25 +5,33 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from benchmarks._tokens import learn
 from padl_bayes._equal_sparsity import code_omp
-from padl_bayes.compress import backbone, comparison, flops, images, linear, reduction
+from padl_bayes.compress import backbone, comparison, flops, images, linear, merging, reduction
 from padl_bayes.compress import tokens as coding
 from padl_bayes.compress.vit import cut, load_vit, session, tokens
 
 TOGETHER = 4
 LINEAR = ("attention.query", "attention.key", "attention.value", "attention.dense", "mlp.fc1", "mlp.fc2")
+EVERY = "every"
+# rules and sparse products are of NumPy and SciPy; sessions of ONNX Runtime have one thread, too
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 class Fewer(NamedTuple):
-    """Images, blocks behind which tokens are reduced, shares that are kept, ranks of weights, and the fit's bounds."""
+    """Images, blocks behind which tokens are reduced, shares that are kept, ranks of weights, and the fit's bounds.
+
+    ``merged`` are shares of the patches that ToMe takes away in every block.
+    """
 
     size: int
     n_crops: int = 2
     blocks: tuple = (2, 5)
     keep: tuple = (0.5, 0.35, 0.2)
     ranks: tuple = (256, 192, 128)
+    merged: tuple = (1 / 32, 1 / 16, 5 / 64, 3 / 32)
     n_atoms: int = 128
     thin: int = 2
     max_iter: int = 40
@@ -61,6 +69,12 @@ def run_fewer(part, say):
     kinds = {}
     for block in part.blocks:
         kinds |= _reduced(vit, part, block, say)
+    chain = merging.chain_of(vit)
+    for share in part.merged:
+        n_merged = round(share * (vit.tokens_of(part.size) - 1))
+        kinds["similarity (ToMe), every block", EVERY, n_merged] = lambda image, i, n=n_merged: (
+            merging.run_merging(chain, image, n)
+        )
     for rank in part.ranks:
         layers = [f"block.{i}.{name}" for i in range(vit.n_blocks) for name in LINEAR]
         changed = linear.low_rank(vit, layers, rank)
@@ -99,6 +113,7 @@ def _reduced(vit, part, block, say):
     return kinds
 
 
+@one_thread
 def _measure(vit, pictures, whole, kinds, say):
     """Run everything on an image before the next: times are compared within an image."""
     original, seen, ratios = [], {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
@@ -132,9 +147,11 @@ def _flops(vit, part, row):
     if row["block"] is None:
         per_token = sum(r * (a + b) for r, a, b in _products(vit, row["keep"]))
         return 2 * vit.n_blocks * (n * per_token + 2 * n**2 * vit.width) + flops.head_flops(vit, part.size)
+    if row["block"] == EVERY:
+        return flops.merging_flops(vit, part.size, row["keep"])
     # the first round of matching is a fourth of all pairs, and later ones are a third of that together
-    columns = {"similarity (ToMe)": (n - 1) / 3, "random": row["n_tokens"]}.get(row["rule"], part.n_atoms)
-    rule = 2 * (n - 1) * vit.width * columns
+    columns = {"similarity (ToMe)": (n - 1) / 3 / vit.n_heads, "random": row["n_tokens"]}
+    rule = 2 * (n - 1) * vit.width * columns.get(row["rule"], part.n_atoms)
     return flops.network_flops(vit, part.size, block=row["block"], n_tokens=row["n_tokens"], rule=rule)
 
 
@@ -174,11 +191,10 @@ def _named(rows):
             told.append(f"- {rule}: no point reaches a CLS cosine of 0.99.")
             continue
         best = max(good, key=lambda row: row["speedup"][1])
-        where = (
-            f"rank {best['keep']}"
-            if best["block"] is None
-            else f"{best['n_tokens']:.0f} tokens behind block {best['block']}"
-        )
+        where = {
+            None: f"rank {best['keep']}",
+            EVERY: f"{best['keep']} tokens merged in every block, {best['n_tokens']:.0f} left",
+        }.get(best["block"], f"{best['n_tokens']:.0f} tokens behind block {best['block']}")
         told.append(
             f"- {rule}: {where}, CLS cosine {best['cls_cosine']:.4f}, speed-up {best['speedup'][1]:.2f}, "
             f"saliency correlation {best['saliency_correlation']:.4f}."
@@ -203,6 +219,7 @@ def draw_fewer(figure, name, result):
     figure.axes[1].legend(frameon=False, fontsize="x-small")
 
 
+@one_thread
 def _timed(call, repeats):
     seconds = []
     for _ in range(repeats):

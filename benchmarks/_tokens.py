@@ -11,7 +11,10 @@ from padl_bayes.compress import tokens as coding
 from padl_bayes.compress.vit import load_vit, tokens
 from padl_bayes.tradeoff.frontier import frontier
 
-SHARES = (1.0, 0.5)
+SHARES = (1.0, 0.5, 0.25, 0.125)
+# Atoms and noise of further fits for fewer bytes, as shares of the bound and of the noise of EM.
+COARSER = ((1.0, 2.0), (0.5, 1.6), (0.25, 2.0))
+SWEEPS = 30
 
 
 class Tokens(NamedTuple):
@@ -38,8 +41,19 @@ def learn(vit, layer, *, n_crops, thin, n_atoms, max_iter, random_state=0):
     return coding.fit_tokens(train, n_atoms, max_iter=max_iter, random_state=random_state), train
 
 
+def coarser(train, found):
+    """Fits of the same tokens for fewer bytes: the noise held at more than EM finds, and fewer atoms."""
+    return [
+        coding.fit_tokens(train, max(1, round(share * len(found.dictionary))), method="fixed", max_iter=SWEEPS,
+                          noise_scale=times * found.fit.noise_scale)
+        for share, times in COARSER
+    ]  # fmt: skip
+
+
 def _row(entry):
-    return {"method": entry.method, "share": entry.share, "within": entry.within} | entry.cost._asdict()
+    return {
+        name: getattr(entry, name) for name in ("method", "share", "counted", "within")
+    } | entry.cost._asdict()
 
 
 def run_tokens(part, say):
@@ -50,7 +64,9 @@ def run_tokens(part, say):
     say(f"EM: {len(found.dictionary)} atoms in {found.fit.wall_time:.0f} s, {found.fit.status}")
     held_out = patch_tokens(vit, "held out", part.n_crops, part.layer)
     started = time.perf_counter()
-    entries = comparison.compare_tokens(found, train, held_out, methods=part.methods, shares=SHARES)
+    entries = comparison.compare_tokens(
+        found, train, held_out, others=coarser(train, found), methods=part.methods, shares=SHARES
+    )
     say(f"rivals: {time.perf_counter() - started:.0f} s")
     result = {
         "part": part._asdict(), "tokens": [len(train), len(held_out)], "width": train.shape[1],
@@ -103,22 +119,83 @@ def _pick(rows, figure):
     return list(best.values())
 
 
-def _stored_table(result):
+def _stored(result, share, counted):
+    """Of each method, the row of least error as stored."""
+    wanted = [row for row in result["entries"] if (row["share"], row["counted"]) == (share, counted)]
+    return _pick([row for row in wanted if row["within"]], lambda row: row["rmse_stored"])
+
+
+def _stored_table(result, counted):
     lines = [
-        "| stored bytes | method | atoms | nonzeros a token | RMSE as stored | to the least of this package |",
-        "|--:|---|--:|--:|--:|--:|",
+        "| stored bytes | of them codes | method | atoms | nonzeros a token | RMSE as stored "
+        "| to the least of this package |",
+        "|--:|--:|---|--:|--:|--:|--:|",
     ]
     for share in SHARES:
-        rows = [row for row in result["entries"] if row["share"] == share and row["within"]]
-        rows = _pick(rows, lambda row: row["rmse_stored"])
-        own = min((row["rmse_stored"] for row in rows if row["method"].startswith("this")), default=None)
+        rows = _stored(result, share, counted)
+        own = _least_of(rows, "this")
         for row in rows:
-            against = "" if own is None else f"{row['rmse_stored'] / own - 1:+.1%}"
+            against = "" if own is None else f"{row['rmse_stored'] / own['rmse_stored'] - 1:+.1%}"
             lines.append(
-                f"| {row['n_bytes']:,.0f} | {row['method']} | {row['n_atoms']} | {row['nonzeros']:.1f} "
-                f"| {row['rmse_stored']:.5f} | {against} |"
+                f"| {row['n_bytes']:,.0f} | {_codes(row):,.0f} | {row['method']} | {row['n_atoms']} "
+                f"| {row['nonzeros']:.1f} | {row['rmse_stored']:.5f} | {against} |"
             )
     return lines
+
+
+def _codes(row):
+    return row["n_bytes_supports"] + row["n_bytes_values"]
+
+
+def _parts(row):
+    """Where the bytes of a row go."""
+    fixed = row["n_bytes"] - _codes(row)
+    return (
+        f"{fixed / row['n_bytes']:.0%} on the mean and atoms ({row['n_atoms']}), "
+        f"{row['n_bytes_supports'] / row['n_bytes']:.0%} on which atoms a token uses, "
+        f"{row['n_bytes_values'] / row['n_bytes']:.0%} on values"
+    )
+
+
+def _least_of(rows, name):
+    """The row of least error of methods whose names start so, or None."""
+    return min(
+        (r for r in rows if r["method"].startswith(name)), key=lambda r: r["rmse_stored"], default=None
+    )
+
+
+def _apart(rival, own):
+    excess = rival["rmse_stored"] / own["rmse_stored"] - 1
+    return f"{abs(excess):.1%} {'above' if excess > 0 else 'below'} ours"
+
+
+def _told_why(result):
+    """Where the bytes go, ours and those of PCA, and how they compare once atoms are paid for."""
+    lines = []
+    for share in SHARES:
+        (own, pca), (own_codes, pca_codes) = (
+            [_least_of(_stored(result, share, counted), name) for name in ("this", "PCA")]
+            for counted in ("all", "codes")
+        )
+        if own is None or pca is None:
+            continue
+        line = (
+            f"- {share:.1%} of the bytes: {own['method']} spends {_parts(own)}; PCA {_parts(pca)}. "
+            f"PCA's error is {_apart(pca, own)}"
+        )
+        if own_codes and pca_codes:
+            line += f", in equal bytes of codes alone {_apart(pca_codes, own_codes)}"
+        lines.append(f"{line}.")
+    return ["", "Why, by where the bytes go:", "", *lines] if lines else []
+
+
+def _front(rows):
+    """Rows of less and less error for more half-precision bytes, each at least 3% below the last."""
+    kept: list = []
+    for row in sorted(rows, key=lambda row: (row["n_bytes_half"], row["rmse"])):
+        if not kept or row["rmse"] < 0.97 * kept[-1]["rmse"]:
+            kept.append(row)
+    return kept
 
 
 def _half_table(result):
@@ -126,8 +203,8 @@ def _half_table(result):
         "| bytes in half precision | method | atoms | nonzeros a token | RMSE | to this package |",
         "|--:|---|--:|--:|--:|--:|",
     ]
-    entries = [row for row in result["entries"] if row["share"] == 1]
-    for own in [row for row in entries if row["method"].startswith("this")]:
+    entries = [row for row in result["entries"] if (row["share"], row["counted"]) == (1, "all")]
+    for own in _front([row for row in entries if row["method"].startswith("this")]):
         rivals = [
             row for row in entries
             if row["n_bytes_half"] <= 1.01 * own["n_bytes_half"] and not row["method"].startswith("this")
@@ -142,7 +219,7 @@ def _half_table(result):
 
 def _nonzeros_table(result):
     lines = ["| nonzeros a token | method | atoms | RMSE | variance explained |", "|--:|---|--:|--:|--:|"]
-    entries = [row for row in result["entries"] if row["share"] == 1]
+    entries = [row for row in result["entries"] if (row["share"], row["counted"]) == (1, "all")]
     wanted = next(row["nonzeros"] for row in entries)
     for row in _pick(entries, lambda row: abs(row["nonzeros"] - wanted)):
         lines.append(
@@ -185,24 +262,28 @@ def section_tokens(name, result):
         f"{point['active']:.0f} atoms, {point['nonzeros']:.1f} nonzeros, RMSE {point['rmse']:.5f}. "
         + _told_map(result["map"]),
         *_told_seeds(result["seeds"]), "",
-        "Equal storage, entropy-coded, held out; the best size and sparsity of each:", "", *_stored_table(result), "",
-        "Equal storage in half precision, held out, each row of this package with what others do within its bytes:", "",
+        "Equal storage, entropy-coded, held out; the best size and sparsity of each:", "",
+        *_stored_table(result, "all"), "",
+        "Equal bytes of codes alone, atoms and mean not counted, as for very many tokens:", "",
+        *_stored_table(result, "codes"), *_told_why(result), "",
+        "Equal storage in half precision, held out, this package at several sizes (3% or more apart in error) and what "
+        "others do within its bytes:", "",
         *_half_table(result), "", "Equal nonzeros, held out, not rounded:", "", *_nonzeros_table(result), "",
     ]  # fmt: skip
     return "\n".join(lines)
 
 
 def draw_tokens(figure, name, result):
-    """Error against bytes, entropy-coded and in half precision, and the predicted frontier."""
+    """Error against bytes, all and of codes alone, and the predicted frontier."""
     one, two, three = figure.subplots(1, 3)
-    for ax, x, y, label in (
-        (one, "n_bytes", "rmse_stored", "bytes, entropy-coded"), (two, "n_bytes_half", "rmse", "bytes, half precision"),
-    ):  # fmt: skip
-        for method in dict.fromkeys(row["method"] for row in result["entries"]):
-            rows = [row for row in result["entries"] if row["method"] == method and row["within"]]
-            ax.plot([row[x] for row in rows], [row[y] for row in rows], "o", markersize=3, label=method)
-        ax.set(xlabel=label, ylabel="RMSE, held out", xscale="log")
-    one.set_ylim(top=1.3 * np.median([row["rmse_stored"] for row in result["entries"] if row["within"]]))
+    methods = list(dict.fromkeys(row["method"] for row in result["entries"]))
+    for ax, counted, label in ((one, "all", "bytes, entropy-coded"), (two, "codes", "bytes of codes alone")):
+        best = [row for share in SHARES for row in _stored(result, share, counted)]
+        for method in methods:
+            rows = [row for row in best if row["method"] == method]
+            size = [row["n_bytes"] if counted == "all" else _codes(row) for row in rows]
+            ax.plot(size, [row["rmse_stored"] for row in rows], "o-", markersize=3, label=method)
+        ax.set(xlabel=label, ylabel="RMSE as stored, held out", xscale="log")
     one.legend(frameon=False, fontsize="x-small")
     predicted = result["frontier"]
     shown = three.scatter(predicted["nonzeros"], predicted["rmse"], c=predicted["active"], s=8)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks._likeness import difference_lines, differences, likeness, measured, summary
 from padl_bayes.compress import encoder as enc
 from padl_bayes.compress.calibration import root_of, weighted_error
 from padl_bayes.compress.packing import dense
-from padl_bayes.compress.sentences import sentences
+from padl_bayes.compress.sentences import sentences, sourced_sentences
 from padl_bayes.compress.weights import METHODS, Option, choose, options_of, within
 
 KINDS = {
@@ -27,6 +28,11 @@ LABELS = {
     "padl + rounding": "PADL or rounding, calibrated, by layer",
 }
 SENSED_AT = 0.03
+# what is compared with what, text by text
+COMPARED = (
+    *(("padl", other) for other in ("svd", "svd float32", "plain svd float32", "rounding", "plain rounding")),
+    ("padl + rounding", "rounding"),
+)  # fmt: skip
 
 
 class Weights(NamedTuple):
@@ -35,9 +41,9 @@ class Weights(NamedTuple):
     layers: tuple = tuple(range(enc.N_LAYERS))
     kinds: tuple = tuple(KINDS)
     calibration: int = 500
-    held_out: int = 200
+    held_out: int = 600
     sensed: int = 64
-    shares: tuple = (0.5, 0.125, 0.0625, 0.03125)
+    shares: tuple = (0.5, 0.25, 0.125, 0.0625, 0.03125)
     methods: tuple = tuple(name for name in LABELS if name != "plain svd")
 
 
@@ -53,7 +59,9 @@ class Kept:
         if path.exists():
             return pickle.loads(path.read_bytes())
         found = make()
-        path.write_bytes(pickle.dumps(found))
+        unfinished = path.with_suffix(".part")
+        unfinished.write_bytes(pickle.dumps(found))
+        unfinished.replace(path)
         return found
 
 
@@ -115,33 +123,6 @@ def _loss(weight, option, root):
     return weighted_error(weight, dense(option.packed), root) / weighted_error(weight, 0 * weight, root)
 
 
-def likeness(reference, found):
-    """Cosines of embeddings, and how far neighbours agree.
-
-    Parameters
-    ----------
-    reference, found : ndarray, shape (n, p)
-        Of unit norm.
-
-    Returns
-    -------
-    dict
-        ``mean`` and ``low`` (5th percentile) of the cosines, ``top1`` and ``top10``: share of a text's nearest others
-        that stay its nearest.
-    """
-    cosine = np.sum(reference.astype(np.float64) * found, axis=1)
-    result = {"mean": float(cosine.mean()), "low": float(np.percentile(cosine, 5))}
-    orders = []
-    for embeddings in (reference, found):
-        close = embeddings @ embeddings.T
-        np.fill_diagonal(close, -np.inf)
-        orders.append(np.argsort(-close, axis=1, kind="stable"))
-    for k in (1, 10):
-        same = [len({*a[:k]} & {*b[:k]}) / k for a, b in zip(*orders, strict=True)]
-        result[f"top{k}"] = float(np.mean(same))
-    return result
-
-
 class Subject(NamedTuple):
     """The encoder, its groups of weights, the roots of their moments and the sentences."""
 
@@ -151,20 +132,23 @@ class Subject(NamedTuple):
     roots: dict
     calibration: list
     held_out: list
+    documents: list
     reference: np.ndarray
 
 
 def subject_of(part, kept):
     """Read the encoder and calibrate it."""
     encoder, groups = enc.load_encoder(), groups_of(part)
-    calibration, held_out = sentences(part.calibration, "calibration"), sentences(part.held_out, "held_out")
+    calibration = sentences(part.calibration, "calibration")
+    sourced = sourced_sentences(part.held_out, "held_out")
+    held_out = list(sourced)
     moments = kept(f"moments {part.calibration}", lambda: enc.input_moments(encoder, calibration))
     reference = kept(f"reference {part.held_out}", lambda: enc.embed(encoder, held_out))
     matrices = {
         group: np.concatenate([encoder.weights[name] for name in names]) for group, names in groups.items()
     }
     roots = {group: root_of(moments[names[0]]) for group, names in groups.items()}
-    return Subject(encoder, groups, matrices, roots, calibration, held_out, reference)
+    return Subject(encoder, groups, matrices, roots, calibration, held_out, list(sourced.values()), reference)
 
 
 def embedded(subject, matrices, texts):
@@ -216,25 +200,36 @@ def _candidates(subject, method, kept, say):
 
 def _compared(part, subject, candidates, importance, kept, say):
     total = 4 * sum(weight.size for weight in subject.matrices.values())
-    rows = []
+    rows, likenesses = [], {}
     for share in part.shares:
         for method in part.methods:
-            rows.append(
-                kept(
-                    f"row {len(subject.groups)} {method} {share}",
-                    lambda m=method, s=share: _row(subject, candidates[m], importance, m, s, total),
-                )
+            row, likenesses[method, share] = kept(
+                f"row {len(subject.groups)} {part.held_out} {method} {share}",
+                lambda m=method, s=share: _row(subject, candidates[m], importance, m, s, total),
             )
-            say(str(rows[-1]))
+            rows.append(row)
+            say(str(row))
     curves = {
         method: {g: [[o.size, o.loss] for o in some] for g, some in by_group.items()}
         for method, by_group in candidates.items() if method in METHODS
     }  # fmt: skip
     return {
         "kind": "weights", "bytes": total, "weights": total // 4, "calibration": len(subject.calibration),
-        "held_out": len(subject.held_out), "sensed": part.sensed, "importance": importance,
-        "rows": rows, "curves": curves,
+        "held_out": len(subject.held_out), "documents": len(set(subject.documents)), "sensed": part.sensed,
+        "importance": importance, "rows": rows, "differences": _differences(likenesses, subject.documents),
+        "curves": curves,
     }  # fmt: skip
+
+
+def _differences(likenesses, documents):
+    """Each comparison at each share, where both methods can be so small."""
+    found = []
+    for share in dict.fromkeys(share for _, share in likenesses):
+        for one, other in COMPARED:
+            pair = [likenesses.get((method, share)) for method in (one, other)]
+            if None not in pair:
+                found.append({"share": share, "of": one, "less": other} | differences(*pair, documents))
+    return found
 
 
 def _row(subject, candidates, importance, method, share, total):
@@ -242,13 +237,14 @@ def _row(subject, candidates, importance, method, share, total):
     try:
         chosen = pick(candidates, share * total, importance)
     except ValueError:
-        return {"method": method, "share": share, "size": None}
+        return {"method": method, "share": share, "size": None}, None
     matrices = {group: weight_of(o.packed) for group, o in chosen.items()}
     found = likeness(subject.reference, embedded(subject, matrices, subject.held_out))
     loss = float(np.mean([o.loss for o in chosen.values()]))
     size = float(sum(o.size for o in chosen.values()))
     more = {"by": sum(len(o.packed.levels) == 2 for o in chosen.values())} if "+" in method else {}
-    return {"method": method, "share": share, "size": size, "loss": loss} | found | more
+    row = {"method": method, "share": share, "size": size, "loss": loss}
+    return row | summary(found, subject.documents) | more, found
 
 
 def section_weights(name, result):
@@ -256,8 +252,9 @@ def section_weights(name, result):
     lines = [
         f"## {name}", "",
         f"{result['weights']:,} weights of the linear maps, {result['bytes']:,} bytes in float32; calibrated on "
-        f"{result['calibration']} sentences, measured on {result['held_out']} others of other documents. \"Error\" is "
-        "the mean over layers of the squared error of their outputs relative to the outputs, on the calibration.", "",
+        f"{result['calibration']} sentences, measured on {result['held_out']} others of {result['documents']} other "
+        "documents. \"Error\" is the mean over layers of the squared error of their outputs relative to the outputs, "
+        "on the calibration; behind a mean is its standard error over documents.", "",
         "| of float32 (bits a weight) | method | bytes | error | cosine, mean | 5th percentile | top-1 | top-10 |",
         "|--:|---|--:|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
@@ -267,20 +264,6 @@ def section_weights(name, result):
             lines.append(f"{head} cannot be so small | | | | | |")
             continue
         by = f" ({row['by']} of {len(result['importance'])} by PADL)" if "by" in row else ""
-        lines.append(
-            f"{head[:-2]}{by} | {row['size']:,.0f} | {row['loss']:.2g} | {row['mean']:.5f} | {row['low']:.4f} "
-            f"| {row['top1']:.3f} | {row['top10']:.3f} |"
-        )
-    lines += ["", *(_margin(result["rows"], other) for other in ("svd", "plain svd float32", "rounding"))]
+        lines.append(f"{head[:-2]}{by} | {row['size']:,.0f} | {row['loss']:.2g} | {measured(row)} |")
+    lines += ["", *difference_lines(result["differences"], "of float32", "{:.3g}", LABELS)]
     return "\n".join([*lines, ""])
-
-
-def _margin(rows, other):
-    """By how much the cosine of PADL is above another's, at each share."""
-    mean = {(row["method"], row["share"]): row.get("mean") for row in rows}
-    found = [
-        f"{mean['padl', share] - value:+.4f} at {share:.3g}"
-        for (method, share), value in mean.items()
-        if method == other and value is not None and mean.get(("padl", share)) is not None
-    ]
-    return f"- Mean cosine of PADL less that of {LABELS[other]}: {', '.join(found) or 'not measured'}."

@@ -163,7 +163,8 @@ def run_part(part, options, say):
     cores = len(os.sched_getaffinity(0))
     runs = {}
     for name, threads in (
-        ("definition", 1), ("reference", 1), ("reference", cores), ("kernel", 1), ("kernel", cores),
+        ("definition", 1), ("definition", cores), ("reference", 1), ("reference", cores), ("kernel", 1),
+        ("kernel", cores),
     ):  # fmt: skip
         say(f"  {name}, {threads} threads")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

@@ -19,9 +19,11 @@ is of that network on real photographs (scikit-image, scikit-learn, sporco); pho
 never trained on.
 
 Storage: "entropy-coded" is the code of `pb.tradeoff.quantise` for codes and atoms, the same for all, plus the mean,
-each method at the step that takes the bytes of this package; "half precision" is 2 bytes a number and an index for
-each nonzero code. scikit-learn: `MiniBatchDictionaryLearning`. top-k: OMP and least squares in turn. All learn from
-the same tokens.
+each method at the step that takes the bytes asked for, all those of this package or 1/2, 1/4 and 1/8 of them; "half
+precision" is 2 bytes a number and an index for each nonzero code. "noise held": atoms of this package learned for fewer
+bytes, by draws at a noise held at 1.6 or 2 times that of EM, as many atoms, half or a quarter of them; top-k (OMP and
+least squares in turn) and scikit-learn (`MiniBatchDictionaryLearning`) get the same sizes, PCA a dozen
+numbers of components. All learn from the same tokens.
 
 Fewer tokens: from a block on, patches share tokens; shared tokens are means, count in attention for as many as they
 stand for, and each patch gets back what was added to its group. "atoms" splits groups along the atoms in which their
@@ -39,7 +41,7 @@ KINDS = {
 }
 PARTS = {
     "tokens layer 2": Tokens("block.2.output"),
-    "tokens layer 5": Tokens("block.5.output", n_seeds=2),
+    "tokens layer 5": Tokens("block.5.output", n_seeds=3),
     "tokens layer 8": Tokens("block.8.output"),
     "tokens layer 11": Tokens("block.11.output"),
     "time and fidelity": Fewer(448),

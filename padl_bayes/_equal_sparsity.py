@@ -104,7 +104,8 @@ def code_omp(X, dictionary, n_nonzero=None, residual=None):
             tol=residual,
             norms_squared=None if residual is None else np.sum(X**2, axis=1),
         )
-    return codes.T / np.where(norms > 0, norms, 1)
+    # it drops the axis of a single atom or sample
+    return codes.reshape(len(atoms), len(X)).T / np.where(norms > 0, norms, 1)
 
 
 def code_at(X, dictionary, nonzeros, rule, start):

@@ -1,15 +1,22 @@
-"""Files that appear whole or not at all, and end with a digest of all that goes before."""
+"""Files that appear whole or not at all, and bytes that end with a digest or a checksum of all that goes before."""
 
+import contextlib
 import hashlib
 import os
 import secrets
+import time
+import zlib
 from pathlib import Path
 
 _MARK = b"padl_bayes sha256 "
 SEAL_SIZE = len(_MARK) + 64
 UNFINISHED = ".padl-"
 """Names of files that `write_whole` has not completed start with this; a run that was killed leaves one."""
+ABANDONED = 24 * 3600
+"""Seconds after which nobody writes to such a file any more: on this machine or on another that shares the folder."""
 _CHUNK = 2**20
+CHECKSUM_SIZE = 4
+DAMAGED = "it is damaged: its bytes are not those that were written"
 
 
 def check_free(path, *, overwrite=False):
@@ -27,8 +34,18 @@ def check_free(path, *, overwrite=False):
     return path
 
 
+def _remove_abandoned(folder):
+    """Remove what runs that were killed left, as far as it can be removed."""
+    for path in folder.glob(UNFINISHED + "[0-9a-f]" * 16):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > ABANDONED:
+                path.unlink()
+
+
 def write_whole(path, write, *, overwrite=False):
     """Write a file under another name in the same folder, and give it its own once all of it is on disk.
+
+    Files of other names that were begun so long ago that the run must have been killed are removed.
 
     Parameters
     ----------
@@ -50,6 +67,7 @@ def write_whole(path, write, *, overwrite=False):
         Its folder does not exist.
     """
     path = check_free(path, overwrite=overwrite)
+    _remove_abandoned(path.parent)
     unfinished = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         write(unfinished)
@@ -102,3 +120,22 @@ def check_seal(path):
         if found != _MARK + _digest(file, body):
             raise ValueError(f"path {str(path)!r} is damaged: its bytes are not those that were written")
     return True
+
+
+def with_checksum(body):
+    """Bytes with their CRC-32 behind them."""
+    return body + zlib.crc32(body).to_bytes(CHECKSUM_SIZE, "little")
+
+
+def without_checksum(data):
+    """The bytes given to `with_checksum`.
+
+    Raises
+    ------
+    ValueError
+        They are others.
+    """
+    body = data[:-CHECKSUM_SIZE]
+    if with_checksum(body) != data:
+        raise ValueError(DAMAGED)
+    return body

@@ -41,6 +41,11 @@ def as_real_array(values, name):
     """Return ``values`` as an array of float32 or float64, of any shape; errors as those of `check_matrix`."""
     if values is None:
         raise TypeError(f"{name} is None; pass an array of numbers")
+    if hasattr(values, "get_params") and hasattr(values, "fit"):
+        raise TypeError(
+            f"{name} must be an array of numbers, found the estimator {type(values).__name__}; pass what it has found, "
+            "such as its components_"
+        )
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
         raise TypeError(f"{name} is a sparse matrix; pass a dense array, e.g. {name}.toarray()")
     if isinstance(values, np.ma.MaskedArray):

@@ -12,6 +12,7 @@ from rich.console import Console
 from . import datasets, rivals
 from .estimator import PADL
 from .exceptions import PadlWarning
+from .progress import work_progress
 from .report import (
     check_folder,
     comparison_section,
@@ -113,7 +114,7 @@ def run_demo(folder, *, quick=False, overwrite=False, random_state=0, console=No
                 fits.append(_fit(job, size, random_state, console, progress))
                 pending.append(_submit_rivals(pool, job, fits[-1], size, random_state))
             chosen, fitted, posterior = _sample(size, random_state, console, progress)
-            with console.status("waiting for scikit-learn and SPAMS") if progress else console:
+            with work_progress(progress, "waiting for scikit-learn and SPAMS"):
                 found = [future.result() if future else [] for future in pending]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

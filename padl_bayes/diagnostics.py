@@ -44,10 +44,13 @@ def warn_of_fit(fit, n_atoms, *, gap_tol, counts_atoms):
     if "floor of float32" in fit.status:
         warn(f"PADL.fit: {fit.status}", PrecisionWarning)
     if counts_atoms and len(fit.dictionary) >= n_atoms:
-        warn(
-            f"PADL.fit: all n_atoms={n_atoms} atoms are in use, and the data may want more: raise n_atoms",
-            AtomBoundWarning,
-        )
+        if "at the floor of" in fit.status:
+            remedy = "they explain the data without noise: lower n_atoms, or add samples"
+        elif hasattr(fit, "elbo"):
+            remedy = "the data may want more: raise n_atoms"
+        else:  # weights from noise keep whatever heavy-tailed codes can be shared with, however many are allowed
+            remedy = "the data may want more: raise n_atoms, or count atoms by alpha='mdl'"
+        warn(f"PADL.fit: all n_atoms={n_atoms} atoms are in use, and {remedy}", AtomBoundWarning)
 
 
 def warn_of_gap(found, tol, dtype):
@@ -95,7 +98,9 @@ def rhat_of(values):
         return 1.0
     if np.ptp(values, axis=1).max() == 0:
         return np.inf
-    return float(load_arviz().rhat(values))
+    # two values in equal numbers are as far from their median: the folded draws are constant
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(load_arviz().rhat(values))
 
 
 def warn_of_chains(draws, n_atoms):

@@ -11,7 +11,7 @@ from .diagnostics import warn_of_clipped_codes, warn_of_fit
 from .exceptions import ConvergenceWarning, warn
 from .inference.em import code_em, fit_em
 from .inference.envelope import MOST_SWEEPS, codes_in_envelope
-from .inference.map import GAP_TOL, fit_map
+from .inference.map import GAP_TOL, MAX_ITER, fit_map
 from .inference.minibatch import fit_em_minibatch
 from .inference.recoding import sparse_codes
 from .progress import pass_progress
@@ -165,7 +165,9 @@ class PADL(Conventions):
         if self.alpha is not None:
             raise ValueError(f"method='em' estimates all weights: alpha must be None, found {self.alpha!r}")
         options = self._budget() | {"slab": self.slab, "nonnegative": self.nonnegative}
-        with pass_progress(self.progress) as callback:
+        # the default budget is far beyond what fits take: only one that was asked for says how long it may be
+        most = self.max_iter if self.batch_size is None else None
+        with pass_progress(self.progress, em=most) as callback:
             options |= {"random_state": self.random_state, "callback": callback, "devices": self.devices}
             if self.batch_size is None:
                 return fit_em(X, self.n_atoms, mask=mask, **options)
@@ -181,7 +183,7 @@ class PADL(Conventions):
                 f"method='map' takes no batches: batch_size must be None, found {self.batch_size!r}"
             )
         options = self._budget() | {"nonnegative": self.nonnegative, "random_state": self.random_state}
-        with pass_progress(self.progress) as callback:
+        with pass_progress(self.progress, map=self.max_iter or MAX_ITER) as callback:
             options["callback"] = callback
             if not is_target(self.alpha):
                 return fit_map(X, self.n_atoms, alpha=self.alpha, devices=self.devices, **options)

@@ -1,4 +1,4 @@
-"""Progress of the engines on the terminal."""
+"""Progress on the terminal: what is being done, the time it took, and the time left where that is known."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -12,27 +12,63 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
-def _show(progress, task, *state):
+class _MostRemainingColumn(TimeRemainingColumn):
+    """Time left if all passes are taken that may be: most fits converge before."""
+
+    def render(self, task):
+        left = super().render(task)
+        return Text("") if task.total is None or task.finished else Text.assemble("at most ", left)
+
+
+def _bar(left, **options):
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), left)
+    return Progress(*columns, console=Console(stderr=True), **options)
+
+
+def _show(progress, task, bounds, *state):
     if len(state) == 1:
         (step,) = state
+        done, total = step.iteration + 1, bounds.get("map")
         text = f"map: iteration {step.iteration}, objective {step.objective:.6g}, {step.n_active} atoms"
     else:
-        stage, n_iter, elbo, noise_scale, n_active = state
-        text = f"{stage}: pass {n_iter}, elbo {elbo:.6g}, noise {noise_scale:.4g}, {n_active} atoms"
-    progress.update(task, description=text)
+        stage, done, elbo, noise_scale, n_active = state
+        total = bounds.get("em")
+        text = f"{stage}: pass {done}, elbo {elbo:.6g}, noise {noise_scale:.4g}, {n_active} atoms"
+    progress.update(task, total=total, completed=done, description=text)
 
 
 @contextmanager
-def pass_progress(enabled):
-    """Yield a callback for `fit_em` or `fit_map` that shows where the run stands; None if disabled."""
+def pass_progress(enabled, **bounds):
+    """Yield a callback for `fit_em` or `fit_map` that shows where the run stands; None if disabled.
+
+    ``em`` and ``map`` in ``bounds`` are the passes that each may take at most.
+    """
     if not enabled:
         yield None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield partial(_show, progress, progress.add_task("starting", total=None))
+    with _bar(_MostRemainingColumn()) as progress:
+        task = progress.add_task("starting", total=None)
+        yield partial(_show, progress, task, bounds)
+        # it ended before the bound
+        progress.update(task, total=progress.tasks[0].completed)
+
+
+@contextmanager
+def work_progress(enabled, text):
+    """Yield a callback ``(done, total, text)`` that moves a bar, which goes at the end; the text may be left out."""
+    if not enabled:
+        yield lambda done, total, text=None: None
+        return
+    with _bar(TimeRemainingColumn(), transient=True) as progress:
+        task = progress.add_task(text, total=None)
+
+        def show(done, total, text=None):
+            progress.update(task, completed=done, total=total, description=text)
+
+        yield show
 
 
 @contextmanager
@@ -41,8 +77,7 @@ def draw_progress(enabled, total):
     if not enabled:
         yield lambda sweeps, stage, state: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with _bar(TimeRemainingColumn()) as progress:
         task = progress.add_task("compiling", total=total)
 
         def advance(sweeps, stage, state):
@@ -58,6 +93,6 @@ def step_progress(enabled, total):
     if not enabled:
         yield lambda taken, elbo: None
         return
-    with Progress(console=Console(stderr=True)) as progress:
+    with _bar(TimeRemainingColumn()) as progress:
         task = progress.add_task("svi", total=total)
         yield lambda taken, elbo: progress.update(task, completed=taken, description=f"svi: elbo {elbo:.6g}")

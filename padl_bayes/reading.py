@@ -58,7 +58,12 @@ def read_matrix(path, key=None):
 
 def _read_npy(path, key):
     with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        try:
+            return np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            if "Object arrays" not in str(error):
+                raise
+            raise ValueError("it holds Python objects; save numbers, as X.astype(float)") from None
 
 
 def _read_npz(path, key):
@@ -77,14 +82,20 @@ def _read_csv(path, key):
         first = file.readline()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return np.loadtxt(
-            path,
-            delimiter=",",
-            skiprows=int(not _is_numeric(first)),
-            ndmin=2,
-            encoding="utf-8-sig",
-            dtype=np.float64,
-        )
+        try:
+            return np.loadtxt(
+                path,
+                delimiter=",",
+                skiprows=int(not _is_numeric(first)),
+                ndmin=2,
+                encoding="utf-8-sig",
+                dtype=np.float64,
+            )
+        except ValueError as error:
+            hint = (
+                "; every column must hold numbers: leave out names of rows, fill in or drop what is missing"
+            )
+            raise ValueError(f"{error}{hint}") from error
 
 
 def _is_numeric(line):

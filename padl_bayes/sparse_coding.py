@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from padl_bayes._devices import gathered, mesh_over
-from padl_bayes._options import check_flag
+from padl_bayes._options import check_callback, check_flag
 from padl_bayes._precision import precision_of
 from padl_bayes._validation import check_array, check_count, check_dictionary, check_matrix, check_scalar
 from padl_bayes.diagnostics import warn_of_gap
@@ -107,7 +107,9 @@ def sparse_code(
     return _follow(X, dictionary, [alpha], codes_init, tol, max_iter, nonnegative, devices)[0]
 
 
-def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonnegative=False, devices=None):
+def sparse_code_path(
+    X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonnegative=False, devices=None, callback=None
+):
     """`sparse_code` for several pairs of weights, each started from the codes of the pair before.
 
     Parameters
@@ -118,6 +120,8 @@ def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonneg
         Pairs ``(alpha1, alpha2)``, taken in their order: from large to small is fastest.
     tol, max_iter, nonnegative, devices
         As in `sparse_code`, for each pair.
+    callback : callable, optional
+        Called after each pair as ``callback(done, total)``.
 
     Returns
     -------
@@ -144,7 +148,7 @@ def sparse_code_path(X, dictionary, alphas, *, tol=1e-6, max_iter=10_000, nonneg
         for i, (a, b) in enumerate(alphas)
     ]
     X, dictionary = _check_data(X, dictionary)
-    return _follow(X, dictionary, pairs, None, tol, max_iter, nonnegative, devices)
+    return _follow(X, dictionary, pairs, None, tol, max_iter, nonnegative, devices, check_callback(callback))
 
 
 def _check_data(X, dictionary):
@@ -152,7 +156,7 @@ def _check_data(X, dictionary):
     return check_matrix(X, n_features=dictionary.shape[1]), dictionary
 
 
-def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
+def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices, callback=None):
     """`SparseCode` of each pair of weights in turn, from ``codes`` (K, N), zero if None."""
     tol, max_iter = check_scalar(tol, "tol"), check_count(max_iter, "max_iter")
     nonnegative, mesh = check_flag(nonnegative, "nonnegative"), mesh_over(devices)
@@ -162,18 +166,20 @@ def _follow(X, dictionary, alphas, codes, tol, max_iter, nonnegative, devices):
     energy = 0.5 * float(np.sum(np.square(X, dtype=np.float64)))
     with precision_of(X, dictionary):
         first, codes = problem_of(X, dictionary, codes, (0.0, 0.0), nonnegative, mesh)
-        for alpha in alphas:
+        for done, alpha in enumerate(alphas, 1):
             if alpha == (0, 0):
                 least, objective, gap = _least_squares(X, dictionary)
                 status = "converged: least squares, no penalty"
                 results.append(SparseCode(least.astype(dtype), objective, gap, 1, status))
-                continue
-            problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
-            found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
-            codes, rows = found.codes, np.array(gathered(found.codes.T)[: len(X)])
-            status = _describe(found, tol)
-            results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
-            warn_of_gap(results[-1], tol, dtype)
+            else:
+                problem = first._replace(alpha1=alpha[0], alpha2=alpha[1])
+                found = solve(problem, codes, tol=tol, max_sweeps=max_iter, energy=energy)
+                codes, rows = found.codes, np.array(gathered(found.codes.T)[: len(X)])
+                status = _describe(found, tol)
+                results.append(SparseCode(rows, found.objective, found.gap, found.n_sweeps, status))
+                warn_of_gap(results[-1], tol, dtype)
+            if callback is not None:
+                callback(done, len(alphas))
     return results
 
 

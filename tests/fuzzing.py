@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 import padl_bayes as pb
 from padl_bayes import inference, tradeoff
+from padl_bayes.compress.linear import sparse_linear
+from padl_bayes.compress.reduction import by_atoms, by_leading_atom, by_similarity
 from padl_bayes.exceptions import PadlWarning
 
 PACKAGE = str(Path(pb.__file__).parent)
@@ -107,7 +109,8 @@ class Target(NamedTuple):
 
 
 ARRAYS = ("X", "data", "dictionary", "draws", "reference", "codes", "active", "dictionary_a", "dictionary_b", "truth",
-          "dictionary_init", "codes_init", "alphas", "X_held_out", "init")  # fmt: skip
+          "dictionary_init", "codes_init", "alphas", "X_held_out", "init", "tokens", "keys",
+          "mean", "weight", "bias")  # fmt: skip
 
 
 def _fitted(method):
@@ -123,6 +126,18 @@ def _fit_estimator(X, mask=None, **settings):
 
 def _compare(fit, **settings):
     return pb.compare(fit, **settings)
+
+
+def _of_compression():
+    """Functions of `padl_bayes.compress` that need no network."""
+    grouped = dict(tokens=GOOD, dictionary=ATOMS, mean=np.zeros(P), n_groups=2)
+    layer = dict(dictionary=ATOMS, mean=np.zeros(P), weight=np.eye(P, 3), bias=np.zeros(3))
+    return {
+        "by_leading_atom": Target(by_leading_atom, grouped),
+        "by_atoms": Target(by_atoms, grouped),
+        "by_similarity": Target(by_similarity, dict(keys=GOOD, n_groups=2)),
+        "sparse_linear": Target(sparse_linear, layer),
+    }
 
 
 @functools.cache
@@ -179,7 +194,7 @@ def targets():
         ("checkpoint",),
         dict(num_samples=10**15),
     )
-    return found
+    return found | _of_compression()
 
 
 def names_of(target):

@@ -137,14 +137,19 @@ def test_time_with_few_active_is_that_of_a_twentieth():
 
 
 def test_lines_of_compression():
-    def entry(method, share, error, within=True):
-        return {"method": method, "share": share, "within": within, "rmse_stored": error}
+    def entry(method, share, error, within=True, counted="all"):
+        return {
+            "method": method, "share": share, "within": within, "rmse_stored": error, "counted": counted,
+        }  # fmt: skip
 
     entries = [
         entry("this package", 1, 0.4), entry("this package, OMP", 1, 0.5), entry("this package", 0.5, 0.1),
         entry("PCA", 1, 0.3), entry("PCA", 1, 0.1, within=False), entry("PCA", 1, 0.6),
+        entry("PCA", 0.5, 0.05, counted="codes"), entry("this package", 0.5, 0.04, counted="codes"),
     ]  # fmt: skip
     assert _asked.error_of_tokens("PCA")({"entries": entries}).value == pytest.approx(0.75)
+    assert _asked.error_of_tokens("PCA", 0.5, "codes")({"entries": entries}).value == pytest.approx(1.25)
+    assert _asked.error_of_tokens("PCA", 0.5)({"entries": entries}) is None
     rows = [
         {"rule": "atoms", "cls_cosine": cosine, "speedup": [s - 0.1, s, s + 0.1]}
         for cosine, s in ((0.999, 1.1), (0.991, 1.3), (0.98, 2.0))
@@ -152,13 +157,14 @@ def test_lines_of_compression():
     assert _asked.speed_up("atoms")({"rows": rows}) == pytest.approx((1.3, 1.2, 1.4))
     assert _asked.speed_up("random")({"rows": rows}).value == 1
     rows = [
-        {"method": method, "rule": rule, "share": share, "mean": mean}
-        for method, rule, share, mean in (
-            ("padl", "log odds", 0.5, 0.9), ("svd", "magnitude", 0.5, 0.7), ("svd", "magnitude", 0.75, 0.99),
-        )
+        {"of": one, "less": other, "share": share, "cosine": {"mean": 0.2, "low": 0.1, "high": share}}
+        for one, other in (("padl", "svd"), ("log odds", "magnitude")) for share in (0.75, 0.5)
     ]  # fmt: skip
-    assert _asked.cosine_above("svd", 0.5)({"rows": rows}).value == pytest.approx(0.2)
-    assert _asked.evidence_over_magnitude({"rows": rows}).value == pytest.approx(0.2)
+    for figure in (_asked.cosine_above("svd", 0.5), _asked.evidence_over_magnitude):
+        assert figure({"differences": rows}) == (0.2, 0.1, 0.5)
+    assert _asked.cosine_above("rounding", 0.5)({"differences": rows}) is None
+    rows = [{"of": "EM", "less": "magnitude", "cosine": {"mean": -0.2, "low": -0.3, "high": -0.1}}]
+    assert _asked.deletions_over_magnitude({"differences": rows}) == (-0.2, -0.3, -0.1)
 
 
 def test_asked_rules():

@@ -63,7 +63,7 @@ def test_entries_given_the_seen_ones_are_those_of_the_mixture(gaussian):
     hidden = hide(None, X.shape, 0.4, np.random.default_rng(1))
     held_out = HeldOut(X, None, hidden, clean)
     with jax.enable_x64(True):
-        found = predict(view_of(gibbs_of(draws, 2), "g", 100), held_out, LEVELS, 1200, 0, False)
+        found = predict(view_of(gibbs_of(draws, 2), "g", 100), held_out, LEVELS, 1200, 0)
     mean, pit, width, clean_pit = [], [], [], []
     for x, seen, truth in zip(X, ~hidden, clean, strict=True):
         weights, means, clean_sd, sd = exact.given_seen(x, seen, draws)
@@ -93,7 +93,7 @@ def test_map_predicts_by_the_mode_of_the_codes_given_the_seen_entries():
     fit = MapFit(D, codes, 0.0, 0.0, (0.2, 1.0), 0.5, np.ones(K), np.zeros(1), 1, "converged", 1.0)
     hidden = hide(None, X.shape, 0.3, rng)
     with jax.enable_x64(True):
-        found = predict(view_of(fit, "m", 1), HeldOut(X, None, hidden, X), LEVELS, 3, 0, False)
+        found = predict(view_of(fit, "m", 1), HeldOut(X, None, hidden, X), LEVELS, 3, 0)
     mean, envelope = [], np.abs(codes).max(axis=0)
     for x, seen in zip(X, ~hidden, strict=True):
 
@@ -190,7 +190,7 @@ def test_sparse_entries_given_the_seen_ones_agree_with_quadrature():
     hidden = np.eye(5, dtype=bool)[:4]
     fit = em_of(D, usage, rate, noise, slab="bernoulli_laplace")
     with jax.enable_x64(True):
-        found = predict(view_of(fit, "e", 1), HeldOut(X, None, hidden, None), LEVELS, 6000, 0, False)
+        found = predict(view_of(fit, "e", 1), HeldOut(X, None, hidden, None), LEVELS, 6000, 0)
     grid = np.linspace(-6, 6, 301)
     for n, x in enumerate(X):
         density = []

@@ -178,7 +178,7 @@ def test_links_lead_somewhere(page):
 def public_modules():
     """`padl_bayes` and every module that it offers by name, or that a page of the reference is about."""
     pages = {path.stem for path in (ROOT / "docs/api").glob("*.md")} - {"index", "top", "results"}
-    offered = {name for name, thing in vars(padl_bayes).items() if isinstance(thing, ModuleType)}
+    offered = {name for name in dir(padl_bayes) if isinstance(getattr(padl_bayes, name), ModuleType)}
     for name in sorted(pages | {name for name in offered & set(_reexported(padl_bayes))}):
         yield importlib.import_module(f"padl_bayes.{name}")
     yield padl_bayes

@@ -2,7 +2,9 @@
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
 
+from padl_bayes.compress import compress_weights, load_weights, save_weights
 from padl_bayes.exceptions import PadlWarning
 from tests import fuzzing
 
@@ -46,6 +48,30 @@ def test_two_thousand_calls(part):
 @given(case=fuzzing.cases(quick=False, names=SAMPLERS))
 def test_calls_of_the_samplers_that_may_run(case):
     check(case)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A file of compressed weights, and its bytes."""
+    pytest.importorskip("constriction")
+    path = tmp_path_factory.mktemp("stored") / "w"
+    save_weights(compress_weights({"a": fuzzing.GOOD}, 1.0, methods=["plain rounding"]), path)
+    return path, path.read_bytes()
+
+
+@settings(fixed, max_examples=100)
+@given(place=st.floats(0, 1, exclude_max=True), removed=st.integers(0, 40), added=st.binary(max_size=40))
+def test_weights_of_broken_bytes(stored, place, removed, added):
+    path, whole = stored
+    start = int(place * len(whole))
+    path.write_bytes(whole[:start] + added + whole[start + removed :])
+    if path.read_bytes() == whole:
+        assert list(load_weights(path)) == ["a"]
+        return
+    with pytest.raises(
+        ValueError, match=r"path '.*w' (cannot be read|holds no compressed weights|has format version)"
+    ):
+        load_weights(path)
 
 
 def test_what_the_fuzz_would_see():

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 import padl_bayes as pb
 from padl_bayes import _files, posterior
-from padl_bayes._files import SEAL_SIZE, seal
+from padl_bayes._files import SEAL_SIZE, UNFINISHED, seal, write_whole
 from padl_bayes.persistence import archive
 from padl_bayes.persistence.kinds import ESTIMATORS, RECORDS
 from tests.golden import objects
@@ -369,3 +370,15 @@ def test_what_is_no_file_of_ours_is_named(tmp_path):
     np.savez(path, X=np.ones(3))
     with pytest.raises(ValueError, match=r"file\.npz' is no file of padl_bayes\.save"):
         pb.load(path)
+
+
+def test_what_a_killed_run_left_goes_after_a_day(tmp_path):
+    abandoned, begun, folder = (tmp_path / f"{UNFINISHED}{name}" for name in ("old", "new", "folder"))
+    for path in (abandoned, begun):
+        path.write_bytes(b"part")
+    folder.mkdir()
+    now = time.time()
+    for path, hours in ((abandoned, 24.1), (begun, 23.9), (folder, 99)):
+        os.utime(path, (now, now - 3600 * hours))
+    write_whole(tmp_path / "whole", lambda path: path.write_bytes(b"all"))
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", begun.name, folder.name}

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 
 import padl_bayes as pb
+from padl_bayes.agreement import Reliability, posterior_atoms, reappearance, reliability, wilson
 from padl_bayes.plots import reliability as draw
-from padl_bayes.reliability import Reliability, posterior_atoms, reappearance, reliability, wilson
 
 
 def forecaster(n, distort=lambda p: p, seed=0):
@@ -166,6 +166,11 @@ def test_atoms_of_a_continuous_posterior_are_always_active():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_fit_is_no_posterior():
+    with pytest.raises(TypeError, match=r"such as posterior\['posterior'\], found PADL"):
+        posterior_atoms(pb.PADL(3))
 
 
 def test_the_figure_shows_the_bins():

@@ -303,3 +303,50 @@ def test_chains_that_are_stuck_are_reported():
     rhat = {row[0]: row[5] for row in table.rows}
     assert rhat["noise_scale"] == np.inf
     assert np.isnan(rhat["rate"])
+
+
+def two_level_draws(shift=0.0, n_draws=40):
+    """Draws of three labels: one that is always active, one in the first chain alone, one never."""
+    rng = np.random.default_rng(3)
+    D = np.broadcast_to(np.eye(3, 4), (2, n_draws, 3, 4)).copy()
+    D[:, :, 2] = rng.normal(size=(2, n_draws, 4))
+    D[1, :, 1] = -D[1, :, 1]
+    active = np.zeros((2, n_draws, 3), int)
+    active[:, :, 0] = active[0, :, 1] = 1
+    usage = np.broadcast_to([0.25, 0.5, 0.9], (2, n_draws, 3))
+    noise = rng.normal(1, 0.01, size=(2, n_draws)) + shift * np.arange(2)[:, None]
+    samples = {"dictionary": D, "active": active, "usage": usage, "noise_scale": noise}
+    return to_arviz(samples | {"num_active": active.sum(axis=2)}, X=np.eye(5, 4))
+
+
+def test_a_report_says_that_chains_do_not_agree():
+    data = two_level_draws()
+    data["posterior"]["num_active"][:] = 1 + (np.arange(40) // 2) % 2
+    assert "do not agree" not in words(report.posterior_section("P", "p", data))
+    apart = two_level_draws(shift=1.0)
+    apart["posterior"]["num_active"][:] = data["posterior"]["num_active"].values
+    text = words(report.posterior_section("P", "p", apart))
+    rhat = load_arviz().rhat(apart["posterior"]["noise_scale"].values)
+    assert f"R-hat of noise_scale is {rhat:.3g}, above 1.05: the chains do not agree yet" in text
+
+
+def test_labels_that_are_off_are_neither_drawn_nor_counted():
+    section = report.posterior_section("P", "p", two_level_draws())
+    pictures = {block.name: block for block in section.blocks if isinstance(block, Picture)}
+    assert (
+        "The 2 of 3 labels that are active in at least half of the draws" in pictures["p-dictionary"].caption
+    )
+    lines = pictures["p-dictionary"].figure.axes[0].collections[1].get_segments()
+    np.testing.assert_allclose([(line[:, 1] + 0.5) / 0.47 for line in lines], np.eye(2, 4), atol=1e-12)
+    usage = pictures["p-usage"].figure
+    np.testing.assert_allclose([bar.get_height() for bar in usage.patches], [0.25, 0.25, 0])
+    assert any("sum 0.5" in text.get_text() for text in usage.texts)
+
+
+def test_a_report_says_what_its_numbers_count(fitted):
+    estimator, held_out = fitted
+    section = report.em_section("Fit", "fit", estimator, held_out)
+    assert f"to use {estimator.usage_.sum():.3g} atoms, those counted" in words(section)
+    history = next(b for b in section.blocks if isinstance(b, Picture) and b.name == "fit-history")
+    assert "more atoms than n_atoms allows" in history.caption
+    assert estimator.history_["n_active"].max() == 2 * estimator.n_atoms

@@ -58,6 +58,8 @@ def test_omp_codes_are_scikit_learns():
     for x, row in zip(X[:5], codes, strict=False):
         exact = OrthogonalMatchingPursuit(n_nonzero_coefs=3, fit_intercept=False).fit(D.T, x).coef_
         np.testing.assert_allclose(2 * row, exact, atol=1e-10)
+    # rows do not depend on each other, nor on being alone
+    np.testing.assert_allclose(code_omp(X[:1], 2 * D, n_nonzero=3), codes[:1], atol=1e-12)
     residual = np.sum((X - code_omp(X, D, residual=0.5) @ D) ** 2, axis=1)
     assert residual.max() <= 0.5
 

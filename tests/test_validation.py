@@ -13,6 +13,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from padl_bayes import PADL
 from padl_bayes import exceptions as pb_exceptions
 from padl_bayes._validation import (
     check_array,
@@ -383,3 +384,11 @@ def test_data_that_atoms_can_explain_exactly_are_warned_of():
     warn_if_unbounded(X, 4)
     warn_if_unbounded(X, 5, fixed={"noise_scale": 0.1})
     warn_if_unbounded(X[:, :5], 5)
+
+
+def test_an_estimator_is_no_array():
+    with pytest.raises(
+        TypeError,
+        match=r"^dictionary must be an array of numbers, found the estimator PADL; pass .* components_$",
+    ):
+        check_array(PADL(3), "dictionary", ("K", "P"))

@@ -52,6 +52,10 @@ def quiet(call, *arguments, **options):
 def test_fits_that_stopped_early(data):
     with pytest.warns(ConvergenceWarning, match=r"max_iter=2 iterations, .*: raise max_iter") as caught:
         pb.PADL(n_atoms=4, method="map", alpha=(0.1, 0.5), max_iter=2).fit(data)
+    with pytest.warns(
+        ConvergenceWarning, match=r"stopped at max_iter=2, after \d+ passes, .*: raise max_iter$"
+    ):
+        pb.PADL(n_atoms=4, max_iter=2).fit(data)
     assert caught[0].filename == __file__
     fit = em_of(unit_atoms(np.random.default_rng(0), 3, 8), np.full(3, 0.5), np.ones(3), 0.1)
     options = dict(gap_tol=1e-6, counts_atoms=True)
@@ -111,6 +115,11 @@ def test_all_atoms_in_use(data):
         AtomBoundWarning, match=r"^PADL\.fit: all n_atoms=2 atoms are in use, .*: raise n_atoms$"
     ):
         diagnostics.warn_of_fit(fit, 2, counts_atoms=True, **options)
+    floor = fit._replace(status="converged: the bound rose by less; the noise is at the floor of float64")
+    with pytest.warns(AtomBoundWarning, match=r"without noise: lower n_atoms, or add samples$"):
+        diagnostics.warn_of_fit(floor, 2, counts_atoms=True, **options)
+    with pytest.warns(AtomBoundWarning, match=r"raise n_atoms, or count atoms by alpha='mdl'$"):
+        pb.PADL(n_atoms=2, method="map", tol=1e-3).fit(data)
     quiet(diagnostics.warn_of_fit, fit, 3, counts_atoms=True, **options)
     quiet(diagnostics.warn_of_fit, fit, 2, counts_atoms=False, **options)
     with pytest.warns(AtomBoundWarning, match="all n_atoms=2"):

@@ -84,6 +84,11 @@ def examples(*lines):
     )
 
 
+def shown(quiet, as_json):
+    """Whether progress is shown: to people, who did not ask for silence."""
+    return not (quiet or as_json)
+
+
 class Shape(click.ParamType):
     """HEIGHTxWIDTH."""
 
@@ -120,7 +125,7 @@ image_shape_option = click.option(
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="End with one JSON object on standard output."
+    "--json", "as_json", is_flag=True, help="End with one JSON object on standard output; no progress."
 )
 debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
 reading_options = combined(

@@ -2,9 +2,7 @@
 
 import click
 
-from padl_bayes._validation import check_training_data
 from padl_bayes.cli._common import combined
-from padl_bayes.reading import N_PATCHES, PATCH_SHAPE, read_matrix, read_patches
 
 N_ATOMS = 128
 SLABS = ("bernoulli_laplace", "bernoulli_gaussian")
@@ -22,6 +20,8 @@ fitting_options = combined(
 
 def read_data(data, key, patch_shape, n_patches, image_shape, seed):
     """Samples of a file or of a folder of images, and the shape to draw atoms in."""
+    from padl_bayes.reading import N_PATCHES, PATCH_SHAPE, read_matrix, read_patches
+
     if data.is_dir():
         if key is not None:
             raise ValueError(f"key {key!r} only applies to .npz files, found the folder {str(data)!r}")
@@ -34,7 +34,7 @@ def read_data(data, key, patch_shape, n_patches, image_shape, seed):
     return read_matrix(data, key), image_shape
 
 
-def read_source(path, reading, fitting, *, image_shape, seed, quiet):
+def read_source(path, reading, fitting, *, image_shape, seed, progress):
     """A fitted estimator and None, or one to fit and samples to fit it to; and the shape to draw atoms in.
 
     Parameters
@@ -44,8 +44,9 @@ def read_source(path, reading, fitting, *, image_shape, seed, quiet):
         Options of `reading_options` and `fitting_options`, which do not apply to a fit.
     image_shape : tuple of int or None
     seed : int
-    quiet : bool
+    progress : bool
     """
+    from padl_bayes._validation import check_training_data
     from padl_bayes.estimator import PADL
     from padl_bayes.runs import holds_fit, load_fit
 
@@ -53,8 +54,8 @@ def read_source(path, reading, fitting, *, image_shape, seed, quiet):
         given = [name for name, value in (reading | fitting).items() if value is not None]
         if given:
             raise ValueError(f"{given[0]} only applies to data, found the fit {str(path)!r}")
-        return load_fit(path).set_params(progress=not quiet), None, image_shape
+        return load_fit(path).set_params(progress=progress), None, image_shape
     X, image_shape = read_data(path, **reading, image_shape=image_shape, seed=seed)
     X, _ = check_training_data(X)
     settings = {"n_atoms": N_ATOMS} | {name: value for name, value in fitting.items() if value is not None}
-    return PADL(**settings, random_state=seed, progress=not quiet), X, image_shape
+    return PADL(**settings, random_state=seed, progress=progress), X, image_shape

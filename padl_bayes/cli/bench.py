@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-import padl_bayes
 from padl_bayes.cli._common import examples, finish, refusals, saying_options
 
 STANDARD_ERROR = 2
-ROOT = Path(padl_bayes.__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _checkout(root):

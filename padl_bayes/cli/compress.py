@@ -3,9 +3,16 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from padl_bayes.cli._common import examples, finish, path_argument, refusals, saying_options, seed_option
+from padl_bayes.cli._common import (
+    examples,
+    finish,
+    path_argument,
+    refusals,
+    saying_options,
+    seed_option,
+    shown,
+)
 from padl_bayes.cli._data import N_ATOMS
 
 NETWORKS = (".safetensors", ".onnx")
@@ -44,7 +51,8 @@ def compress(
     SOURCE itself is never changed.
     """
     of_network = {"layers": layers or None, "calibration": calibration, "bytes": share, "method": method}
-    with refusals(debug, as_json), Console(stderr=True, quiet=quiet).status("compressing") as status:
+    progress = shown(quiet, as_json)
+    with refusals(debug, as_json):
         if source.suffix.lower() in NETWORKS:
             _check_others({"n_atoms": n_atoms, "max_iter": max_iter}, "tokens", source)
             if not layers:
@@ -57,11 +65,11 @@ def compress(
                 overwrite,
                 calibration,
                 method,
-                status.update,
+                progress,
             )
         else:
             _check_others(of_network, "a network (.safetensors, .onnx)", source)
-            found, line = _tokens(source, out, n_atoms or N_ATOMS, max_iter, seed, overwrite)
+            found, line = _tokens(source, out, n_atoms or N_ATOMS, max_iter, seed, overwrite, progress)
     click.echo(line, err=True)
     finish(as_json, out, command="compress", file=str(out), **found)
 
@@ -72,12 +80,12 @@ def _check_others(options, of, source):
         raise ValueError(f"{given[0]} only applies to {of}, found {str(source)!r}")
 
 
-def _network(source, out, layers, share, overwrite, calibration, method, update):
+def _network(source, out, layers, share, overwrite, calibration, method, progress):
     from padl_bayes.runs.compress import compress_weights_run
 
     found = compress_weights_run(
         source, out, layers, share, calibration=calibration, method=method or "best", overwrite=overwrite,
-        report=lambda name: update(f"compressing {name}"),
+        progress=progress,
     )  # fmt: skip
     worst = max(found["layers"], key=lambda layer: layer["error"])
     return found, (
@@ -86,7 +94,7 @@ def _network(source, out, layers, share, overwrite, calibration, method, update)
     )
 
 
-def _tokens(source, out, n_atoms, max_iter, seed, overwrite):
+def _tokens(source, out, n_atoms, max_iter, seed, overwrite, progress):
     from padl_bayes._validation import check_training_data
     from padl_bayes.estimator import PADL
     from padl_bayes.reading import read_matrix
@@ -95,7 +103,7 @@ def _tokens(source, out, n_atoms, max_iter, seed, overwrite):
     if source.suffix.lower() != ".npy":
         raise ValueError(f"source must end in .npy, .safetensors or .onnx, found {str(source)!r}")
     X, _ = check_training_data(read_matrix(source))
-    estimator = PADL(n_atoms, max_iter=max_iter, random_state=seed)
+    estimator = PADL(n_atoms, max_iter=max_iter, random_state=seed, progress=progress)
     found = compress_tokens_run(estimator, X, source, out, overwrite=overwrite)
     return found, (
         f"{found['atoms']} atoms, {found['nonzeros']:.3g} nonzeros a token, {found['bytes']:,} bytes, "

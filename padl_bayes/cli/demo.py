@@ -1,7 +1,6 @@
 """``padl demo``."""
 
 import click
-from rich.console import Console
 
 from padl_bayes.cli._common import (
     examples,
@@ -11,6 +10,7 @@ from padl_bayes.cli._common import (
     refusals,
     saying_options,
     seed_option,
+    shown,
 )
 
 
@@ -23,10 +23,13 @@ from padl_bayes.cli._common import (
 def demo(out, overwrite, quick, seed, quiet, as_json, debug):
     """Fit natural patches and digits, compare, sample a posterior, write a report."""
     with refusals(debug, as_json):
+        from rich.console import Console
+
         from padl_bayes.demo import run_demo
 
-        console = Console(stderr=True, quiet=quiet)
+        progress = shown(quiet, as_json)
+        console = Console(stderr=True, quiet=not progress)
         page = run_demo(
-            out, quick=quick, overwrite=overwrite, random_state=seed, console=console, progress=not quiet
+            out, quick=quick, overwrite=overwrite, random_state=seed, console=console, progress=progress
         )
     finish_report(as_json, page, command="demo")

@@ -2,7 +2,6 @@
 
 import click
 
-from padl_bayes._validation import check_training_data
 from padl_bayes.cli._common import (
     examples,
     finish_report,
@@ -14,6 +13,7 @@ from padl_bayes.cli._common import (
     refusals,
     saying_options,
     seed_option,
+    shown,
 )
 from padl_bayes.cli._data import N_ATOMS, SLABS, read_data
 
@@ -59,6 +59,7 @@ def fit(
     """Fit DATA (.npy, .npz, .csv or .parquet, a sample a row, or a folder of images); write the fit (fit.padl),
     components, codes and a report."""
     with refusals(debug, as_json):
+        from padl_bayes._validation import check_training_data
         from padl_bayes.report import check_folder
         from padl_bayes.runs import fit_run
 
@@ -68,7 +69,7 @@ def fit(
         page, status = fit_run(
             X,
             out,
-            settings | {"random_state": seed, "progress": not quiet},
+            settings | {"random_state": seed, "progress": shown(quiet, as_json)},
             title=data.name,
             image_shape=image_shape,
             held_out=held_out,

@@ -3,15 +3,15 @@
 import click
 
 from padl_bayes.cli._common import (
-    debug_option,
     examples,
     finish_report,
     image_shape_option,
-    json_option,
     out_option,
     overwrite_option,
     path_argument,
     refusals,
+    saying_options,
+    shown,
 )
 
 
@@ -20,12 +20,12 @@ from padl_bayes.cli._common import (
 @out_option
 @overwrite_option
 @image_shape_option
-@json_option
-@debug_option
-def report(posterior, out, overwrite, image_shape, as_json, debug):
+@saying_options
+def report(posterior, out, overwrite, image_shape, quiet, as_json, debug):
     """Report on POSTERIOR, a netCDF file of aligned draws that this package wrote."""
     with refusals(debug, as_json):
         from padl_bayes.runs import posterior_run
 
-        page = posterior_run(posterior, out, image_shape=image_shape, overwrite=overwrite)
+        progress = shown(quiet, as_json)
+        page = posterior_run(posterior, out, image_shape=image_shape, overwrite=overwrite, progress=progress)
     finish_report(as_json, page, command="report")

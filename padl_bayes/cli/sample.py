@@ -12,6 +12,7 @@ from padl_bayes.cli._common import (
     refusals,
     saying_options,
     seed_option,
+    shown,
 )
 from padl_bayes.cli._data import fitting_options, read_source
 
@@ -86,7 +87,7 @@ def sample(
             {"n_atoms": n_atoms, "slab": slab, "nonnegative": nonnegative},
             image_shape=image_shape,
             seed=seed,
-            quiet=quiet,
+            progress=shown(quiet, as_json),
         )
         page = sample_run(
             estimator,

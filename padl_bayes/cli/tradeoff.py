@@ -1,7 +1,6 @@
 """``padl tradeoff``."""
 
 import click
-from rich.console import Console
 
 from padl_bayes.cli._common import (
     examples,
@@ -13,6 +12,7 @@ from padl_bayes.cli._common import (
     refusals,
     saying_options,
     seed_option,
+    shown,
 )
 from padl_bayes.cli._data import fitting_options, read_source
 
@@ -84,14 +84,12 @@ def tradeoff(
             {"n_atoms": n_atoms, "slab": slab, "nonnegative": nonnegative},
             image_shape=None,
             seed=seed,
-            quiet=quiet,
+            progress=shown(quiet, as_json),
         )
-        console = Console(stderr=True, quiet=quiet)
-        estimator = fitted_to(estimator, X)
-        with console.status("predicting"):
-            page, point = tradeoff_run(
-                estimator, out, target, title=source.name, kind=kind, seed=seed, overwrite=overwrite
-            )
+        options = {"title": source.name, "kind": kind, "seed": seed, "overwrite": overwrite}
+        page, point = tradeoff_run(
+            fitted_to(estimator, X), out, target, **options, progress=estimator.progress
+        )
     click.echo(
         f"alpha = {point['alpha'][0]:.6g} {point['alpha'][1]:.6g}: {point['active']} atoms, "
         f"{point['nonzeros']:.3g} nonzeros a sample, {point['bytes']:.0f} bytes, RMSE {point['rmse']:.4g}",

@@ -3,10 +3,16 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from padl_bayes.cli._common import examples, finish, key_option, path_argument, refusals, saying_options
-from padl_bayes.reading import read_matrix
+from padl_bayes.cli._common import (
+    examples,
+    finish,
+    key_option,
+    path_argument,
+    refusals,
+    saying_options,
+    shown,
+)
 
 
 @click.command(epilog=examples("padl transform run X.npy --out codes.npy"))
@@ -27,9 +33,10 @@ def transform(fit, data, out, overwrite, key, rule, quiet, as_json, debug):
     """Write the codes of DATA (.npy, .npz, .csv or .parquet, a sample a row), given FIT: a fit.padl, or the folder of
     padl fit."""
     with refusals(debug, as_json):
+        from padl_bayes.reading import read_matrix
         from padl_bayes.runs import load_fit, transform_run
 
         estimator, X = load_fit(fit), read_matrix(data, key)
-        with Console(stderr=True, quiet=quiet).status("coding"):
-            shape = transform_run(estimator, X, out, rule=rule, overwrite=overwrite)
+        progress = shown(quiet, as_json)
+        shape = transform_run(estimator, X, out, rule=rule, overwrite=overwrite, progress=progress)
     finish(as_json, out, command="transform", codes=str(out), shape=shape)

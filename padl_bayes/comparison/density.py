@@ -16,7 +16,7 @@ class Density(NamedTuple):
     mcse: float
 
 
-def log_density(view, problem, n_codes, random_state, progress):
+def log_density(view, problem, n_codes, random_state, watch=None):
     """Return the `Density` of a `View`: log of the mean over its draws g of p(x | g).
 
     Notes
@@ -24,7 +24,7 @@ def log_density(view, problem, n_codes, random_state, progress):
     The draws are the same for all samples, so their errors do not average out over samples: by the delta method the
     mean over samples of the logs has the error of the mean over draws of ``mean_n p(x_n | g) / p(x_n)``.
     """
-    found = estimate_all(view.key, problem, view.draws, n_codes, random_state, progress)
+    found = estimate_all(view.key, problem, view.draws, n_codes, random_state, watch)
     n_draws, n_samples = found.log_density.shape
     pointwise = logsumexp(found.log_density, axis=0) - np.log(n_draws)
     if n_draws == 1:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from padl_bayes.inference._rows import Problem
-from padl_bayes.inference.conditional import Predictions, each_prediction
+from padl_bayes.inference.conditional import Predictions, count_steps, each_prediction
 from padl_bayes.inference.envelope import codes_in_envelope
 
 _BOX_TOL = 1e-8
@@ -66,15 +66,21 @@ def hide(observed, shape, share, rng):
     return np.argsort(order, axis=1) < n_hidden[:, None]
 
 
-def predict(view, held_out, levels, n_codes, random_state, progress):
-    """Return the `Entries` of a `View`."""
+def count_parts(view, held_out, n_codes):
+    """How often `predict` calls ``watch``."""
+    return 1 if view.alpha1 is not None else count_steps(held_out.seen, view.draws, n_codes)
+
+
+def predict(view, held_out, levels, n_codes, random_state, watch=None):
+    """Return the `Entries` of a `View`; ``watch(done, total)`` is called after each batch."""
     rng = np.random.default_rng(random_state)
-    label = f"hidden entries: {view.engine}" if progress else None
     if view.alpha1 is not None:
         parts: Any = [_at_the_mode(view, held_out.seen)]
     else:
-        parts = each_prediction(view.key, held_out.seen, view.draws, n_codes, random_state, label=label)
+        parts = each_prediction(view.key, held_out.seen, view.draws, n_codes, random_state, watch=watch)
     done = [_judge(part, held_out, levels, rng) for part in parts]
+    if watch is not None and view.alpha1 is not None:
+        watch(1, 1)
     clean = None if held_out.clean is None else np.concatenate([d.clean_pit for d in done], axis=1)
     weights = [len(d.mean) for d in done]
     return Entries(

@@ -1,5 +1,7 @@
 """`compare`: what goes in is checked, each fit is scored, the scores become a table."""
 
+from functools import partial
+
 import jax
 import numpy as np
 
@@ -7,11 +9,13 @@ from padl_bayes._options import check_flag, check_seed
 from padl_bayes._validation import check_count
 from padl_bayes.comparison.atoms import common_activation, mean_recovered
 from padl_bayes.comparison.density import log_density
-from padl_bayes.comparison.entries import predict
+from padl_bayes.comparison.entries import count_parts, predict
 from padl_bayes.comparison.inputs import check_held_out, check_levels, check_names
 from padl_bayes.comparison.table import Comparison, Row
 from padl_bayes.comparison.views import view_of
+from padl_bayes.inference._rows import compressed, count_batches
 from padl_bayes.inference.code_evidence import PROPOSALS
+from padl_bayes.progress import work_progress
 
 _CODES = 1200
 _FEWEST_CODES = 24
@@ -53,7 +57,7 @@ def compare(
     random_state : int
         Chooses the hidden entries, the same for all fits, and seeds the draws of codes.
     progress : bool
-        Show it on the terminal.
+        Show a progress bar.
 
     Returns
     -------
@@ -94,15 +98,10 @@ def compare(
         if n_features != held_out.X.shape[1]:
             raise ValueError(f"{name} has {n_features} features, X_held_out has {held_out.X.shape[1]}")
     named = dict(zip(_engine_names(views) if names is None else names, views, strict=True))
-    with jax.enable_x64(True):
-        densities = {
-            name: log_density(view, held_out.everything, _n_codes(view), random_state, progress)
-            for name, view in named.items()
-        }
-        entries = {
-            name: predict(view, held_out, levels, _n_codes(view), random_state, progress)
-            for name, view in named.items()
-        }
+    with work_progress(progress, "comparing") as show:
+        with jax.enable_x64(True):
+            densities, entries = _scored(named, held_out, levels, random_state, show)
+        activation = common_activation(named, _SAME_ATOM)
     best = max((d.pointwise for d in densities.values()), key=np.mean)
     rows = tuple(
         _make_row(name, view, densities[name], best, entries[name], held_out, levels, atoms)
@@ -116,7 +115,7 @@ def compare(
         log_density={name: density.pointwise for name, density in densities.items()},
         pit={name: found.pit for name, found in entries.items()},
         num_active={name: view.num_active for name, view in named.items()},
-        activation=common_activation(named, _SAME_ATOM),
+        activation=activation,
     )
 
 
@@ -127,6 +126,33 @@ def _engine_names(views):
         count = sum(name.split()[0] == view.engine for name in names)
         names.append(f"{view.engine} {count + 1}" if count else view.engine)
     return names
+
+
+def _scored(named, held_out, levels, random_state, show):
+    """`Density` and `Entries` of each `View` by name; ``show(done, total, text)`` moves a bar over all batches."""
+    codes = {name: _n_codes(view) for name, view in named.items()}
+    steps = {
+        name: (
+            count_batches(held_out.everything, compressed(view.draws), codes[name]),
+            count_parts(view, held_out, codes[name]),
+        )
+        for name, view in named.items()
+    }
+    total, before = sum(map(sum, steps.values())), 0
+    densities, entries = {}, {}
+    for name, view in named.items():
+        n_first, n_second = steps[name]
+        arguments = codes[name], random_state
+        watch = partial(_watch, show, total, before, f"{name}: density")
+        densities[name] = log_density(view, held_out.everything, *arguments, watch)
+        watch = partial(_watch, show, total, before + n_first, f"{name}: hidden entries")
+        entries[name] = predict(view, held_out, levels, *arguments, watch)
+        before += n_first + n_second
+    return densities, entries
+
+
+def _watch(show, total, before, text, done, of):
+    show(before + done, total, text)
 
 
 def _n_codes(view):

@@ -94,6 +94,11 @@ def split_at(vit, block, *, n_threads=1):
     return Halves(vit, block, *(session(piece, n_threads=n_threads) for piece in pieces))
 
 
+def mean_over_heads(keys, n_heads):
+    """Keys (n, P) averaged over heads, (n, P / n_heads)."""
+    return keys.reshape(len(keys), n_heads, -1).mean(axis=1)
+
+
 def run_whole(running, vit, image):
     """The whole network on one image (3, H, W), by a session of ``cut(vit, ["image"], ["norm", "saliency"])``."""
     image = check_images(image[None], vit)
@@ -110,7 +115,8 @@ def run_reduced(halves, image, rule):
     halves : Halves
     image : ndarray, shape (3, H, W)
     rule : callable
-        ``(tokens, keys) -> Merged`` of the patch tokens (n, P) behind the block and the keys of its attention.
+        ``(tokens, keys) -> Merged`` of the patch tokens (n, P) behind the block and the keys of its attention, their
+        mean over heads (n, P / n_heads).
 
     Returns
     -------
@@ -122,7 +128,7 @@ def run_reduced(halves, image, rule):
     started = time.perf_counter()
     given = {vit.model.graph.input[0].name: image}
     tokens, keys = halves.first.run(None, given)
-    merged = rule(tokens[0, 1:], keys[0, 1:])
+    merged = rule(tokens[0, 1:], mean_over_heads(keys[0, 1:], vit.n_heads))
     fewer = np.concatenate([tokens[0, :1], merged.tokens])[None]
     sizes = np.log(np.concatenate([[1], merged.sizes]), dtype=np.float32)
     here, last = (vit.tensor(f"block.{i}.output") for i in (halves.block, vit.n_blocks - 1))

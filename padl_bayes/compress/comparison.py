@@ -1,37 +1,34 @@
 """Other ways to store tokens, at equal bytes and at equal nonzeros: PCA, k-means, top-k coding, scikit-learn.
 
 All dictionaries are learned on training tokens, and all codes of held-out tokens are rounded and entropy-coded by the
-same code (`padl_bayes.tradeoff.quantise`), each at the step at which its bytes are those asked for. Storage in half
-precision, without entropy coding, is counted beside it.
+same code (`padl_bayes.tradeoff.quantise`), each at the step at which its bytes are those asked for: those of all that
+is stored, or those of the codes alone, as atoms and mean cost the less a token the more tokens there are. Storage in
+half precision, without entropy coding, is counted beside it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
 from padl_bayes._equal_sparsity import code_at, code_omp, match, mean_nonzeros
 from padl_bayes._options import check_sequence
 from padl_bayes._validation import check_scalar
-from padl_bayes.compress.tokens import (
-    MEAN_BITS,
-    Cost,
-    check_tokens,
-    code_tokens,
-    cost_of,
-    default_step,
-)
+from padl_bayes.compress.baselines import PricedClusters, k_means, pca, top_k
+from padl_bayes.compress.pricing import Cost, Priced
+from padl_bayes.compress.tokens import check_tokens, code_tokens, default_step
 from padl_bayes.rivals import LABELS, learn_sklearn
-from padl_bayes.tradeoff.storage import RESOLUTION
 
 STORAGE_TOL = 0.002
 MOST_STEPS = 14
 TOO_FINE = 100.0
-MOD_ROUNDS = 6
 SPARSER = (0.125, 0.25)
-COMPONENTS = (16, 32, 48, 64, 96, 128)
+COUNTS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
+SIZES = ((1.0, 1.0), (1.0, 0.25), (0.5, 0.25), (0.25, 0.125))
+COMPONENTS = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 CLUSTERS = (64, 256)
 RULES = ("PCA", "k-means", "top-k", "scikit-learn")
+COUNTED = ("all", "codes")
+OWN = "this package"
 
 
 class Entry(NamedTuple):
@@ -40,6 +37,8 @@ class Entry(NamedTuple):
     method: str
     share: float
     """Bytes asked for, as a share of those of the fit at its default step."""
+    counted: str
+    """Which bytes: "all", or "codes" without atoms and mean."""
     cost: Cost
     """At the step that comes nearest to those bytes."""
     within: bool
@@ -52,168 +51,74 @@ class _Coded(NamedTuple):
     codes: np.ndarray
 
 
-def pca(train, held_out, n_components):
-    """Codes of principal components: every one is used by every token.
-
-    Parameters
-    ----------
-    train, held_out : ndarray, shapes (N, P) and (M, P)
-        Less the training mean.
-    n_components : int
+def at_bytes(count, target, start):
+    """Step at which ``count(step)`` is ``target`` bytes, by regula falsi on its logarithm.
 
     Returns
     -------
-    tuple of ndarray
-        Dictionary (K, P) and held-out codes (M, K).
-    """
-    energy, directions = np.linalg.eigh(train.T @ train)
-    dictionary = directions[:, np.argsort(-energy)[:n_components]].T
-    return dictionary, held_out @ dictionary.T
-
-
-def k_means(train, held_out, n_clusters, *, random_state=0):
-    """Centres, and held-out codes that are 1 at the nearest.
-
-    Parameters
-    ----------
-    train, held_out : ndarray, shapes (N, P) and (M, P)
-    n_clusters, random_state : int
-
-    Returns
-    -------
-    tuple of ndarray
-        Centres (K, P) and held-out codes (M, K).
-    """
-    from sklearn.cluster import KMeans
-
-    found = KMeans(n_clusters, n_init=2, random_state=random_state).fit(train)
-    codes = np.zeros((len(held_out), n_clusters))
-    codes[np.arange(len(held_out)), found.predict(held_out)] = 1
-    return found.cluster_centers_, codes
-
-
-def top_k(train, n_atoms, nonzeros, *, n_rounds=MOD_ROUNDS, random_state=0):
-    """Dictionary for codes of exactly ``nonzeros`` atoms a token: OMP and least squares in turn (MOD).
-
-    Engan, Aase and Husoy, ICASSP 1999. Atoms start on tokens drawn at random; one that no token uses moves to the
-    token that is explained worst.
-
-    Parameters
-    ----------
-    train : ndarray, shape (N, P)
-    n_atoms, nonzeros, n_rounds, random_state : int
-
-    Returns
-    -------
-    ndarray, shape (K, P)
-    """
-    rng = np.random.default_rng(random_state)
-    dictionary = _unit(train[rng.choice(len(train), n_atoms, replace=False)])
-    for _ in range(n_rounds):
-        codes = code_omp(train, dictionary, n_nonzero=nonzeros)
-        gram = codes.T @ codes
-        gram[np.diag_indices_from(gram)] += 1e-8 * np.trace(gram) / n_atoms
-        updated = np.linalg.solve(gram, codes.T @ train)
-        idle = np.flatnonzero(~codes.any(axis=0))
-        worst = np.argsort(-np.square(train - codes @ dictionary).sum(axis=1))
-        updated[idle] = train[worst[: len(idle)]]
-        dictionary = _unit(updated)
-    return dictionary
-
-
-def _unit(rows):
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def clusters_cost(tokens, mean, codes, centres, step):
-    """`Cost` of k-means: an index a token at the entropy of the indices, centres rounded as atoms are.
-
-    A centre that n tokens have is rounded to ``step / sqrt(n)``, its entries are coded as normal ones of its own scale,
-    and that scale takes 16 bits.
-    """
-    centred = np.asarray(tokens, np.float64) - mean
-    count = codes.sum(axis=0)
-    kept = count > 0
-    count, codes, centres = count[kept], codes[:, kept], centres[kept]
-    grid = step / np.sqrt(count)[:, None]
-    entries = np.round(centres / grid)
-    spread = np.maximum(np.sqrt(np.square(entries).mean(axis=1, keepdims=True)), 0.5)
-    cells = ndtr((entries + 0.5) / spread) - ndtr((entries - 0.5) / spread)
-    bits = -np.log2(cells + RESOLUTION).sum() - count @ np.log2(count / len(codes))
-    plain = np.square(centred - codes @ centres).mean()
-    rounded = np.square(centred - codes @ (entries * grid)).mean()
-    index = np.ceil(np.log2(len(centres))) / 8
-    return Cost(
-        len(count),
-        1.0,
-        float(plain**0.5),
-        float(1 - plain / np.square(centred).mean()),
-        float((bits + MEAN_BITS * (centred.shape[1] + len(count))) / 8),
-        float(rounded**0.5),
-        float(len(codes) * index + 2 * centred.shape[1] * (len(centres) + 1)),
-    )
-
-
-def at_bytes(cost, target, start):
-    """`Cost` at the step at which ``cost(step)`` takes ``target`` bytes, by regula falsi on its logarithm.
-
-    Returns
-    -------
-    Cost, bool
+    float, bool
         The nearest, and whether it is within `STORAGE_TOL` of the target or below it.
     """
 
-    def count(step):
-        try:
-            found = cost(step)
-        except ValueError as error:
-            if "too fine" not in str(error):
-                raise
-            return TOO_FINE * target, None
-        return found.n_bytes, found
+    def limited(step):
+        n_bytes = min(count(step), TOO_FINE * target)
+        return n_bytes, n_bytes
 
-    found = match(count, target, start, tol=STORAGE_TOL, most=MOST_STEPS, step=1.3)[1]
-    return found, found is not None and found.n_bytes <= (1 + STORAGE_TOL) * target
+    step, n_bytes = match(limited, target, start, tol=STORAGE_TOL, most=MOST_STEPS, step=1.3)
+    return step, bool(n_bytes <= (1 + STORAGE_TOL) * target)
 
 
-def _own(found, held_out, codes, nonzeros):
-    """The fit's own codes, and those of OMP with the same atoms, sparser ones too."""
-    yield _Coded("this package", found.dictionary, codes)
-    for share in (*SPARSER, 1):
-        count = max(1, round(share * nonzeros))
-        yield _Coded(
-            "this package, OMP", found.dictionary, code_omp(held_out, found.dictionary, n_nonzero=count)
-        )
+def _by_omp(method, dictionary, held_out, nonzeros):
+    """Codes of OMP with as many nonzeros, and with fewer: the same numbers for all dictionaries."""
+    for count in sorted({min(max(1, round(share * nonzeros)), len(dictionary)) for share in COUNTS}):
+        yield _Coded(method, dictionary, code_omp(held_out, dictionary, n_nonzero=count))
 
 
 def _rivals(train, held_out, n_atoms, nonzeros, methods, random_state):
     """Dictionaries and held-out codes of each method at several sizes."""
-    wanted = [max(1, round(share * nonzeros)) for share in (*SPARSER, 1)]
-    rank, entries = min(train.shape), held_out.shape[0] + held_out.shape[1]
     if "PCA" in methods:
-        # as many as take the bytes of sparse codes with that many nonzeros in half precision
-        index = np.ceil(np.log2(n_atoms)) / 16
-        same = [
-            int((n_atoms * held_out.shape[1] + len(held_out) * k * (1 + index)) / entries) for k in wanted
-        ]
-        for k in sorted({size for size in (*COMPONENTS, *same, wanted[-1]) if 0 < size <= rank}):
+        for k in _components(train, held_out, n_atoms, nonzeros):
             yield _Coded("PCA", *pca(train, held_out, k))
     if "k-means" in methods:
         for k in (size for size in CLUSTERS if size <= len(train)):
             yield _Coded("k-means", *k_means(train, held_out, k, random_state=random_state))
-    if "top-k" in methods:
-        for k in wanted:
-            atoms = top_k(train, n_atoms, k, random_state=random_state)
-            yield _Coded("top-k", atoms, code_omp(held_out, atoms, n_nonzero=k))
-    if "scikit-learn" in methods:
-        for k in wanted:
-            learned = learn_sklearn(train, n_atoms, k, minibatch=True, random_state=random_state, max_iter=20)
-            for rule in ("lasso", "omp"):
-                codes = code_at(held_out, learned.dictionary, k, rule, learned.penalty)
-                yield _Coded(f"scikit-learn, {LABELS[rule]}", learned.dictionary, codes)
+    for share_atoms, share in SIZES:
+        size = max(1, round(share_atoms * n_atoms))
+        count = min(max(1, round(share * nonzeros)), size)
+        if "top-k" in methods:
+            atoms = top_k(train, size, count, random_state=random_state)
+            yield from _by_omp("top-k", atoms, held_out, nonzeros)
+        if "scikit-learn" in methods:
+            learned = learn_sklearn(
+                train, size, count, minibatch=True, random_state=random_state, max_iter=20
+            )
+            codes = code_at(held_out, learned.dictionary, count, "lasso", learned.penalty)
+            yield _Coded(f"scikit-learn, {LABELS['lasso']}", learned.dictionary, codes)
+            yield from _by_omp(f"scikit-learn, {LABELS['omp']}", learned.dictionary, held_out, nonzeros)
 
 
-def compare_tokens(found, train, held_out, *, methods=RULES, shares=(1.0, 0.5), random_state=0):
+def _components(train, held_out, n_atoms, nonzeros):
+    """Numbers of components, with those that take the bytes of sparse codes in half precision."""
+    rank, entries = min(train.shape), held_out.shape[0] + held_out.shape[1]
+    index = np.ceil(np.log2(n_atoms)) / 16
+    wanted = [max(1, round(share * nonzeros)) for share in (*SPARSER, 1)]
+    same = [int((n_atoms * held_out.shape[1] + len(held_out) * k * (1 + index)) / entries) for k in wanted]
+    return sorted({size for size in (*COMPONENTS, *same, wanted[-1]) if 0 < size <= rank})
+
+
+def _entries(coded, tokens, mean, targets, step):
+    """An entry for each target ``(share, counted, n_bytes)``, from the most bytes down."""
+    price = PricedClusters if coded.method == "k-means" else Priced
+    priced = price(tokens, mean, coded.codes, coded.dictionary)
+    for share, counted, n_bytes in targets:
+        which = COUNTED.index(counted)
+        found, within = at_bytes(lambda at, which=which: priced.bytes_at(at)[which], n_bytes, step)
+        if within or (share, counted) == (1, "all"):
+            yield Entry(coded.method, share, counted, priced.cost(found), within)
+        step = found if within else step
+
+
+def compare_tokens(found, train, held_out, *, others=(), methods=RULES, shares=(1.0, 0.5), random_state=0):
     """Store held-out tokens by a fit and by others, at equal bytes and at equal nonzeros.
 
     Parameters
@@ -221,17 +126,20 @@ def compare_tokens(found, train, held_out, *, methods=RULES, shares=(1.0, 0.5), 
     found : TokenFit
         Of the training tokens; its default step on held-out tokens sets the bytes.
     train, held_out : array_like, shapes (N, P) and (M, P), or (images, tokens, P)
+    others : sequence of TokenFit
+        Of the same tokens, for fewer bytes: fewer atoms, or the noise held at more.
     methods : sequence of {"PCA", "k-means", "top-k", "scikit-learn"}
-        "top-k" and "scikit-learn" get as many atoms as the fit has.
+        "top-k" and "scikit-learn" get as many atoms as the fit has, half and a quarter of them.
     shares : sequence of float
-        Of those bytes, at which all are compared.
+        Of those bytes, at which all are compared: of all that is stored, and of the codes alone.
     random_state : int
 
     Returns
     -------
     list of Entry
-        The fit's own codes first, and those of OMP with its atoms; then every rival at every size. `best_stored`,
-        `best_half` and `at_nonzeros` pick from it.
+        The fit's own codes first, and those of OMP with its atoms; then the other fits, and every rival at every
+        size. What does not get down to a share of the bytes is left out of it, but for share 1 of all bytes.
+        `best_stored`, `best_half` and `at_nonzeros` pick from it.
 
     Raises
     ------
@@ -249,22 +157,25 @@ def compare_tokens(found, train, held_out, *, methods=RULES, shares=(1.0, 0.5), 
         raise ValueError(f"methods must be of {', '.join(RULES)}, found {unknown[0]!r}")
     shares = [check_scalar(share, "shares", strict=True) for share in shares]
     codes, step = code_tokens(found, held_out), default_step(found)
-    full = cost_of(held_out, found.mean, codes, found.dictionary, step)
-    centred = train - found.mean, held_out - found.mean
+    full = Priced(held_out, found.mean, codes, found.dictionary).cost(step)
+    targets = [
+        (share, counted, share * n_bytes)
+        for counted, n_bytes in zip(COUNTED, (full.n_bytes, full.n_bytes_codes), strict=True)
+        for share in sorted(shares, reverse=True)
+    ]
+    train, centred = train - found.mean, held_out - found.mean
     nonzeros = mean_nonzeros(codes)
-    own = _own(found, centred[1], codes, nonzeros)
-    rivals = _rivals(*centred, len(found.dictionary), nonzeros, methods, random_state)
-    entries = []
-    for coded in (*own, *rivals):
-        price = clusters_cost if coded.method == "k-means" else cost_of
-
-        def cost(step, coded=coded, price=price):
-            return price(held_out, found.mean, coded.codes, coded.dictionary, step)
-
-        entries += [
-            Entry(coded.method, share, *at_bytes(cost, share * full.n_bytes, step)) for share in shares
-        ]
-    return entries
+    coded = [
+        _Coded(OWN, found.dictionary, codes),
+        *_by_omp(f"{OWN}, OMP", found.dictionary, centred, nonzeros),
+    ]
+    for other in others:
+        coded.append(_Coded(f"{OWN}, noise held", other.dictionary, code_tokens(other, held_out)))
+        coded += _by_omp(f"{OWN}, noise held, OMP", other.dictionary, centred, nonzeros)
+    rivals = _rivals(train, centred, len(found.dictionary), nonzeros, methods, random_state)
+    return [
+        entry for one in (*coded, *rivals) for entry in _entries(one, held_out, found.mean, targets, step)
+    ]
 
 
 def _best(entries, figure):
@@ -275,9 +186,10 @@ def _best(entries, figure):
     return best
 
 
-def best_stored(entries, share=1.0):
-    """Of each method, the entry of least error among those within the share of the bytes."""
-    return _best([e for e in entries if e.share == share and e.within], lambda e: e.cost.rmse_stored)
+def best_stored(entries, share=1.0, counted="all"):
+    """Of each method, the entry of least error among those within the share of the bytes, all or of codes alone."""
+    wanted = [e for e in entries if (e.share, e.counted) == (share, counted) and e.within]
+    return _best(wanted, lambda e: e.cost.rmse_stored)
 
 
 def best_half(entries, n_bytes):

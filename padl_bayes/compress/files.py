@@ -7,20 +7,18 @@ layer after another, and a CRC-32 of all of it. It holds the layers named and no
 import fnmatch
 import json
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from padl_bayes._files import write_whole
+from padl_bayes._files import CHECKSUM_SIZE, with_checksum, without_checksum, write_whole
 from padl_bayes.compress._extra import optional
-from padl_bayes.compress.packing import BROKEN, decode, dense, encode
+from padl_bayes.compress.packing import decode, dense, encode
 
 FORMAT_VERSION = 1
 MAGIC = b"PADW"
 LISTED = 12
 _HEAD = struct.Struct("<4sBI")
-_CHECK = struct.Struct("<I")
 SUFFIXES = (".safetensors", ".onnx")
 
 
@@ -48,8 +46,7 @@ def save_weights(options, path, *, turned=(), overwrite=False):
     layers = [{"name": name, "size": len(blob), "turned": name in turned} for name, blob in blobs.items()]
     header = json.dumps({"layers": layers}).encode()
     body = b"".join([_HEAD.pack(MAGIC, FORMAT_VERSION, len(header)), header, *blobs.values()])
-    data = body + _CHECK.pack(zlib.crc32(body))
-    return write_whole(path, lambda file: file.write_bytes(data), overwrite=overwrite)
+    return write_whole(path, lambda file: file.write_bytes(with_checksum(body)), overwrite=overwrite)
 
 
 def load_weights(path):
@@ -77,12 +74,13 @@ def load_weights(path):
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} is no file")
     data = path.read_bytes()
-    if len(data) < _HEAD.size + _CHECK.size or not data.startswith(MAGIC):
+    if len(data) < _HEAD.size + CHECKSUM_SIZE or not data.startswith(MAGIC):
         raise ValueError(f"path {str(path)!r} holds no compressed weights")
-    body = data[: -_CHECK.size]
+    try:
+        body = without_checksum(data)
+    except ValueError as error:
+        raise ValueError(f"path {str(path)!r} cannot be read: {error}") from None
     _, version, length = _HEAD.unpack_from(body)
-    if _CHECK.pack(zlib.crc32(body)) != data[-_CHECK.size :]:
-        raise ValueError(f"path {str(path)!r} cannot be read: {BROKEN}")
     if version > FORMAT_VERSION:
         raise ValueError(
             f"path {str(path)!r} has format version {version}, expected at most {FORMAT_VERSION}; update padl_bayes"

@@ -3,20 +3,23 @@
 import numpy as np
 
 
-def block_flops(vit, n_tokens):
+def block_flops(vit, n_tokens, n_later=None):
     """Of one block: four products of attention's own, two with all pairs of tokens, two of the perceptron.
 
     Parameters
     ----------
     vit : Vit
     n_tokens : int
+    n_later : int, optional
+        Tokens in the perceptron, the same by default.
 
     Returns
     -------
     int
     """
-    linear = 4 * vit.width**2 + 2 * vit.width * vit.hidden
-    return 2 * n_tokens * linear + 4 * n_tokens**2 * vit.width
+    n_later = n_tokens if n_later is None else n_later
+    attention = 8 * n_tokens * vit.width**2 + 4 * n_tokens**2 * vit.width
+    return attention + 4 * n_later * vit.width * vit.hidden
 
 
 def head_flops(vit, size):
@@ -30,6 +33,29 @@ def head_flops(vit, size):
         if node.op_type == "ConvTranspose":
             strides = next(list(a.ints) for a in node.attribute if a.name == "strides")
             pixels *= int(np.prod(strides))
+    return total
+
+
+def merging_flops(vit, size, n_merged):
+    """Of one square image with ``n_merged`` tokens merged in every block, matching included.
+
+    Parameters
+    ----------
+    vit : Vit
+    size : int
+    n_merged : int
+
+    Returns
+    -------
+    float
+    """
+    n, total = vit.tokens_of(size), head_flops(vit, size)
+    for _ in range(vit.n_blocks):
+        patches = n - 1
+        later = 1 + max(patches - n_merged, -(-patches // 2))
+        # each token at an even place with each at an odd one
+        total += block_flops(vit, n, later) + patches**2 / 2 * vit.width / vit.n_heads
+        n = later
     return total
 
 

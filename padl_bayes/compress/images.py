@@ -1,6 +1,5 @@
 """Photographs out of installed packages, cropped for a vision transformer; no image is in both halves."""
 
-import importlib
 import importlib.util
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 
 from padl_bayes._options import check_seed
 from padl_bayes._validation import check_array, check_choice, check_count
+from padl_bayes.compress._extra import optional
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 SCALE = np.array([0.229, 0.224, 0.225], np.float32)
@@ -42,13 +42,7 @@ def photographs():
     ImportError
         scikit-image or scikit-learn is missing.
     """
-    try:
-        data = importlib.import_module("skimage.data")
-        sklearn = importlib.import_module("sklearn.datasets")
-    except ImportError as error:
-        raise ImportError(
-            "photographs need scikit-image and scikit-learn: pip install 'padl-bayes[compress]'"
-        ) from error
+    data, sklearn = (optional(module, "a photograph") for module in ("skimage.data", "sklearn.datasets"))
     found = {name: getattr(data, name)() for name in (*SKIMAGE, *SKIMAGE_GREY)}
     found |= {name.partition(".")[0]: sklearn.load_sample_image(name) for name in SKLEARN}
     spec = importlib.util.find_spec("sporco")

@@ -7,12 +7,12 @@ geometric law of their own mean, signs.
 """
 
 import struct
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import entr
 
+from padl_bayes._files import DAMAGED, with_checksum, without_checksum
 from padl_bayes.tradeoff import codec
 from padl_bayes.tradeoff.storage import geometric_bits
 
@@ -20,8 +20,6 @@ ROOTS = np.array([1.0, 2**0.25, 2**0.5, 2**0.75])
 STEPS_PER_OCTAVE = len(ROOTS)
 LARGEST = 2**24
 _HEAD = struct.Struct("<BB")
-_CHECK = struct.Struct("<I")
-BROKEN = "it is damaged: its bytes are not those that were written"
 
 
 class Packed(NamedTuple):
@@ -127,8 +125,7 @@ def encode(packed):
         top = int(exponents.max())
         head += codec.short(len(exponents)) + codec.short(top + LARGEST)
         head += b"".join(codec.short(int(top - e)) for e in exponents)
-    body = head + coder.coder.get_compressed().astype("<u4").tobytes()
-    return body + _CHECK.pack(zlib.crc32(body))
+    return with_checksum(head + coder.coder.get_compressed().astype("<u4").tobytes())
 
 
 def decode(data):
@@ -149,9 +146,9 @@ def decode(data):
     ImportError
         constriction is not installed.
     """
-    body, check = data[: -_CHECK.size], data[-_CHECK.size :]
-    if len(body) < _HEAD.size or _CHECK.pack(zlib.crc32(body)) != check:
-        raise ValueError(BROKEN)
+    body = without_checksum(data)
+    if len(body) < _HEAD.size:
+        raise ValueError(DAMAGED)
     count, transposed = _HEAD.unpack_from(body)
     start, sizes, exponents = _HEAD.size, [], []
     for _ in range(count):

@@ -38,6 +38,25 @@ def deletion_errors(codes, atoms):
     return total
 
 
+def magnitudes(codes, atoms, root):
+    """Mean size of an atom's codes times its norm in the weight, and times its norm in the output.
+
+    Parameters
+    ----------
+    codes : ndarray, shape (N, K)
+    atoms : ndarray, shape (K, in)
+        Of ``V = W L``.
+    root : ndarray, shape (in, in)
+
+    Returns
+    -------
+    tuple of ndarray, shape (K,)
+    """
+    plain = np.linalg.norm(solve_triangular(root, atoms.T, trans="T", lower=True), axis=0)
+    size = np.abs(codes).mean(axis=0)
+    return size * plain, size * np.linalg.norm(atoms, axis=1)
+
+
 def atom_scores(fit, matrix, root):
     """Scores by which atoms may be kept, largest first.
 
@@ -57,13 +76,12 @@ def atom_scores(fit, matrix, root):
         in the output; ``deletion error``, see `deletion_errors`.
     """
     codes, atoms = sparse_codes(fit).astype(np.float64), fit.dictionary.astype(np.float64)
-    plain = np.linalg.norm(solve_triangular(root, atoms.T, trans="T", lower=True), axis=0)
-    size = np.abs(codes).mean(axis=0)
+    plain, calibrated = magnitudes(codes, atoms, root)
     return {
         "log odds": np.asarray(fit.activation_log_odds, np.float64),
         "P(used)": fit.probability.sum(axis=0, dtype=np.float64),
-        "magnitude": size * plain,
-        "calibrated magnitude": size * np.linalg.norm(atoms, axis=1),
+        "magnitude": plain,
+        "calibrated magnitude": calibrated,
         "deletion error": deletion_errors(refit_on_support(matrix, codes, atoms), atoms),
     }
 

@@ -40,11 +40,12 @@ def _check_target(n_groups, n_tokens):
     return n_groups
 
 
-def _correlations(tokens, dictionary, mean):
+def _along_atoms(tokens, dictionary, mean, n_groups):
+    """Inner products of centred tokens with atoms (n, K), and the number of groups, all checked."""
     tokens = check_matrix(tokens, "tokens")
     dictionary = check_matrix(dictionary, "dictionary", n_features=tokens.shape[1])
     mean = check_array(mean, "mean", (tokens.shape[1],))
-    return (tokens - mean) @ dictionary.T
+    return (tokens - mean) @ dictionary.T, _check_target(n_groups, len(tokens))
 
 
 def by_leading_atom(tokens, dictionary, mean, n_groups):
@@ -71,16 +72,16 @@ def by_leading_atom(tokens, dictionary, mean, n_groups):
     TypeError, ValueError
         Bad input, or widths that differ.
     """
-    correlation = _correlations(tokens, dictionary, mean)
-    n_groups = _check_target(n_groups, len(tokens))
+    correlation, n_groups = _along_atoms(tokens, dictionary, mean, n_groups)
+    n_atoms = correlation.shape[1]
     best = np.abs(correlation).argmax(axis=1)
     most = np.take_along_axis(correlation, best[:, None], axis=1)[:, 0]
-    chosen = best + len(dictionary) * (most < 0)
-    energy = np.bincount(chosen, most**2, 2 * len(dictionary))
+    chosen = best + n_atoms * (most < 0)
+    energy = np.bincount(chosen, most**2, 2 * n_atoms)
     kept = np.argsort(-energy, kind="stable")[: min(n_groups, np.count_nonzero(energy))]
     if len(kept) == 0:
         return np.zeros(len(tokens), int)
-    signed = correlation[:, kept % len(dictionary)] * np.where(kept < len(dictionary), 1, -1)
+    signed = correlation[:, kept % n_atoms] * np.where(kept < n_atoms, 1, -1)
     return _numbered(signed.argmax(axis=1))
 
 
@@ -103,9 +104,8 @@ def by_atoms(tokens, dictionary, mean, n_groups):
     TypeError, ValueError
         Bad input, or widths that differ.
     """
-    correlation = _correlations(tokens, dictionary, mean)
-    n_groups = _check_target(n_groups, len(tokens))
-    groups = [np.arange(len(tokens))]
+    correlation, n_groups = _along_atoms(tokens, dictionary, mean, n_groups)
+    groups = [np.arange(len(correlation))]
 
     def entry(i):
         some = correlation[groups[i]]
@@ -138,7 +138,7 @@ def by_similarity(keys, n_groups):
     Parameters
     ----------
     keys : array_like, shape (n, P)
-        What similarity is of: ToMe takes the keys of attention.
+        What similarity is of: ToMe takes the keys of attention, averaged over heads.
     n_groups : int
 
     Returns
@@ -170,7 +170,7 @@ def _sums(rows, labels):
     return np.add.reduceat(rows[order], starts, axis=0)
 
 
-def merge(tokens, labels):
+def merge(tokens, labels, sizes=None):
     """One token a group: the mean, which counts in attention for as many as it stands for.
 
     Parameters
@@ -178,13 +178,19 @@ def merge(tokens, labels):
     tokens : ndarray, shape (n, P)
     labels : ndarray of int, shape (n,)
         Every number from 0 to the largest occurs.
+    sizes : ndarray of int, shape (n,), optional
+        How many each token stands for already, 1 by default.
 
     Returns
     -------
     Merged
     """
-    sizes = np.bincount(labels)
-    return Merged(_sums(tokens, labels) / sizes[:, None].astype(tokens.dtype), sizes, labels)
+    if sizes is None:
+        total, rows = np.bincount(labels), tokens
+    else:
+        total = np.bincount(labels, sizes).astype(int)
+        rows = tokens * sizes[:, None].astype(tokens.dtype)
+    return Merged(_sums(rows, labels) / total[:, None].astype(tokens.dtype), total, labels)
 
 
 def drop(tokens, n_groups, rng):

@@ -60,7 +60,12 @@ def sentences_of(text):
 
 
 def sentences(count, split, *, seed=0):
-    """Sentences out of documentation, no two alike.
+    """Sentences out of documentation, no two alike: those of `sourced_sentences`, as a list."""
+    return list(sourced_sentences(count, split, seed=seed))
+
+
+def sourced_sentences(count, split, *, seed=0):
+    """Sentences out of documentation, no two alike, and where they are from.
 
     Parameters
     ----------
@@ -73,7 +78,8 @@ def sentences(count, split, *, seed=0):
 
     Returns
     -------
-    list of str
+    dict of str to str
+        By sentence the name of its document, the first in the alphabet of those that have it.
 
     Raises
     ------
@@ -83,8 +89,11 @@ def sentences(count, split, *, seed=0):
     count, split = check_count(count, "count"), check_choice(split, "split", SPLITS)
     sides: list[dict] = [{}, {}]
     for name, text in sorted(documents().items()):
-        sides[zlib.crc32(name.encode()) % 2].update(dict.fromkeys(sentences_of(text)))
-    found = list(sides[0]) if split == SPLITS[0] else [text for text in sides[1] if text not in sides[0]]
+        side = sides[zlib.crc32(name.encode()) % 2]
+        for sentence in sentences_of(text):
+            side.setdefault(sentence, name)
+    chosen = sides[SPLITS.index(split)]
+    found = [text for text in chosen if chosen is sides[0] or text not in sides[0]]
     if len(found) < count:
         raise ValueError(f"count must be at most {len(found)}, the sentences at hand, found {count}")
-    return [found[i] for i in np.random.default_rng(seed).permutation(len(found))[:count]]
+    return {found[i]: chosen[found[i]] for i in np.random.default_rng(seed).permutation(len(found))[:count]}

@@ -5,16 +5,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from padl_bayes._options import check_seed
-from padl_bayes._validation import check_choice, check_count, check_matrix
+from padl_bayes._validation import check_choice, check_count, check_matrix, check_scalar
 from padl_bayes.alignment import match
+from padl_bayes.compress.pricing import Priced
 from padl_bayes.inference.em import code_em, fit_em
+from padl_bayes.inference.fixed_size import learn
 from padl_bayes.inference.map import fit_map
 from padl_bayes.inference.recoding import sparse_codes
-from padl_bayes.inference.results import EmFit
+from padl_bayes.inference.results import EmFit, MapFit
 from padl_bayes.sparse_coding import sparse_code
-from padl_bayes.tradeoff.storage import PRECISION, quantise, refit_on_support
-
-MEAN_BITS = 16
+from padl_bayes.tradeoff.storage import PRECISION, refit_on_support
 
 
 class TokenFit(NamedTuple):
@@ -23,33 +23,13 @@ class TokenFit(NamedTuple):
     mean: np.ndarray
     """(P,)"""
     fit: Any
-    """EmFit or MapFit."""
+    """EmFit, MapFit, or `padl_bayes.inference.fixed_size.Learned`."""
     n_tokens: int
 
     @property
     def dictionary(self):
         """(K_active, P)"""
         return self.fit.dictionary
-
-
-class Cost(NamedTuple):
-    """What codes of tokens cost, and what is left of the tokens."""
-
-    n_atoms: int
-    """Atoms that any of the tokens uses."""
-    nonzeros: float
-    """Mean of a token."""
-    rmse: float
-    """Of an entry, before rounding."""
-    explained: float
-    """Share of the variance about the training mean, before rounding."""
-    n_bytes: float
-    """Codes, atoms and mean, entropy-coded; the mean takes 16 bits an entry."""
-    rmse_stored: float
-    """After rounding."""
-    n_bytes_half: float
-    """In half precision and not entropy-coded: 2 bytes a nonzero code and an entry of the atoms and of the mean, and an
-    index a nonzero code where a token does not use all atoms. It goes with ``rmse``."""
 
 
 def check_tokens(tokens, name="tokens", *, n_features=None):
@@ -60,7 +40,9 @@ def check_tokens(tokens, name="tokens", *, n_features=None):
     return check_matrix(tokens, name, n_features=n_features)
 
 
-def fit_tokens(tokens, n_atoms=128, *, method="em", alpha=None, max_iter=300, random_state=0):
+def fit_tokens(
+    tokens, n_atoms=128, *, method="em", alpha=None, noise_scale=None, max_iter=300, random_state=0
+):
     """Fit a dictionary to tokens less their mean.
 
     Parameters
@@ -68,12 +50,15 @@ def fit_tokens(tokens, n_atoms=128, *, method="em", alpha=None, max_iter=300, ra
     tokens : array_like, shape (N, P) or (images, tokens, P)
         Of a layer of many images.
     n_atoms : int
-        Upper bound.
-    method : {"em", "map"}
-        `padl_bayes.inference.fit_em` or `fit_map`.
+        Upper bound; with "fixed" the number, rounded up to a multiple of 8.
+    method : {"em", "map", "fixed"}
+        `padl_bayes.inference.fit_em`, `fit_map`, or `padl_bayes.inference.fixed_size.learn`, which keeps all atoms.
     alpha : tuple of float, optional
         Weights of MAP, in units of the tokens.
+    noise_scale : float, optional
+        Held by "fixed": the error to aim at. A larger one makes fewer nonzeros, and atoms for codes of few bytes.
     max_iter : int
+        With "fixed" the number of sweeps of draws.
     random_state : int
 
     Returns
@@ -86,14 +71,21 @@ def fit_tokens(tokens, n_atoms=128, *, method="em", alpha=None, max_iter=300, ra
         Bad input: NaN, nothing at all, one dimension, or no atom found.
     """
     tokens = check_tokens(tokens)
-    check_choice(method, "method", ("em", "map"))
+    check_choice(method, "method", ("em", "map", "fixed"))
     n_atoms, random_state = check_count(n_atoms, "n_atoms"), check_seed(random_state)
-    if alpha is not None and method == "em":
-        raise ValueError("alpha goes with method='map': EM has no weights")
+    if alpha is not None and method != "map":
+        raise ValueError("alpha goes with method='map': the others have no weights")
+    if noise_scale is not None:
+        noise_scale = check_scalar(noise_scale, "noise_scale", strict=True)
+        if method != "fixed":
+            raise ValueError("noise_scale goes with method='fixed': the others estimate it")
     mean = tokens.mean(axis=0)
     centred = tokens - mean
     if method == "em":
         fit = fit_em(centred, n_atoms, max_iter=max_iter, random_state=random_state)
+    elif method == "fixed":
+        n_sweeps = check_count(max_iter, "max_iter")
+        fit = learn(centred, n_atoms, noise_scale=noise_scale, n_sweeps=n_sweeps, random_state=random_state)
     else:
         fit = fit_map(centred, n_atoms, alpha=alpha, max_iter=max_iter, random_state=random_state)
     if len(fit.dictionary) == 0:
@@ -117,25 +109,12 @@ def code_tokens(found, tokens, *, tol=1e-5):
     """
     tokens = check_tokens(tokens, n_features=len(found.mean))
     centred = (tokens - found.mean).astype(found.dictionary.dtype)
-    if isinstance(found.fit, EmFit):
+    if not isinstance(found.fit, MapFit):
         return sparse_codes(code_em(centred, found.fit))
     alpha1, alpha2 = found.fit.alpha
     scaled = alpha2 * len(centred) / found.n_tokens
     codes = sparse_code(centred, found.dictionary, alpha1, scaled, tol=tol).codes
     return refit_on_support(centred, codes, found.dictionary)
-
-
-def stored_bytes(stored, n_features):
-    """Bytes of a `Stored` with the mean of the tokens."""
-    return (stored.storage.total + MEAN_BITS * n_features) / 8
-
-
-def half_bytes(codes, n_features):
-    """Bytes of codes (N, K) in half precision, with atoms and mean; see `Cost`."""
-    n_atoms = codes.shape[1]
-    count = np.count_nonzero(codes)
-    index = 0 if count == codes.size else np.ceil(np.log2(n_atoms)) / 8
-    return float(count * (2 + index) + 2 * n_features * (n_atoms + 1))
 
 
 def cost_of(tokens, mean, codes, dictionary, step):
@@ -153,19 +132,7 @@ def cost_of(tokens, mean, codes, dictionary, step):
     -------
     Cost
     """
-    centred = np.asarray(tokens, np.float64) - mean
-    stored = quantise(codes, dictionary, step, precision=1.0)
-    plain = np.square(centred - codes @ np.asarray(dictionary, np.float64)).mean()
-    rounded = np.square(centred - stored.codes @ stored.dictionary).mean()
-    return Cost(
-        int(np.count_nonzero(np.any(codes != 0, axis=0))),
-        float(np.count_nonzero(codes) / len(codes)),
-        float(np.sqrt(plain)),
-        float(1 - plain / np.square(centred).mean()),
-        float(stored_bytes(stored, centred.shape[1])),
-        float(np.sqrt(rounded)),
-        half_bytes(codes, centred.shape[1]),
-    )
+    return Priced(tokens, mean, codes, dictionary).cost(step)
 
 
 def default_step(found):
@@ -205,7 +172,7 @@ def stability(fits, *, threshold=0.9):
         P(active) of the atoms of the first fit, share of the other fits that hold each, and the mean over fits of the
         absolute cosine to the atom it is paired with.
     """
-    from padl_bayes.reliability import reappearance
+    from padl_bayes.agreement import reappearance
 
     if len(fits) < 2 or not all(isinstance(found.fit, EmFit) for found in fits):
         raise ValueError(f"fits must be two or more fits by EM, found {len(fits)}")

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from ..kernels.atom_pass import BLOCK
 from ..kernels.code_sweep import Atoms, Tile
@@ -165,7 +163,14 @@ class Batch(NamedTuple):
         return table[: shape[0] - self.draw, : shape[1] - self.sample]
 
 
-def each_batch(key, problem, draws, n_codes, random_state, *, most=np.inf, label=None):
+def count_batches(problem, draws, n_codes, *, most=np.inf):
+    """How many times `each_batch` yields."""
+    (n_draws, n_atoms), n_samples = draws.usage.shape, len(problem.X)
+    tile, size = _batches(n_samples, n_draws, n_atoms, n_codes, most)
+    return -(-n_samples // tile) * -(-n_draws // size)
+
+
+def each_batch(key, problem, draws, n_codes, random_state, *, most=np.inf, watch=None):
     """Yield the `Batch` of every tile of samples, all draws of one tile before the next.
 
     Parameters
@@ -180,8 +185,8 @@ def each_batch(key, problem, draws, n_codes, random_state, *, most=np.inf, label
     random_state : int
     most : int, optional
         Largest number of samples in a tile.
-    label : str, optional
-        Show progress under this name.
+    watch : callable, optional
+        Called as ``watch(done, total)`` after each batch.
     """
     n_draws, n_atoms = draws.usage.shape
     n_samples = len(problem.X)
@@ -191,8 +196,10 @@ def each_batch(key, problem, draws, n_codes, random_state, *, most=np.inf, label
     root = jax.random.key(random_state)
     fold = jax.jit(jax.vmap(lambda s, n: jax.random.fold_in(jax.random.fold_in(root, s), n)))
     starts = [(s, n) for n in range(0, n_samples, tile) for s in range(0, n_draws, size)]
-    for s, n in track(starts, label or "", console=Console(stderr=True), disable=label is None):
+    for done, (s, n) in enumerate(starts, 1):
         part = jax.tree.map(lambda a, s=s: _padded(a, s, size), draws)
         rows = make_rows(key, jax.tree.map(lambda a, n=n: _padded(a, n, tile), problem), part, hot)
         pairs = np.divmod(np.arange(size * tile), tile)
         yield Batch(s, n, part, rows, fold(pairs[0] + s, pairs[1] + n))
+        if watch is not None:
+            watch(done, len(starts))

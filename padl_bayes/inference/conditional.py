@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from ._rows import compressed, each_batch
+from ._rows import compressed, count_batches, each_batch
 from .code_evidence import weighted_codes
 
 _KEPT_BYTES = 2**26
@@ -31,7 +31,18 @@ class Predictions(NamedTuple):
     weight: np.ndarray
 
 
-def each_prediction(key, problem, draws, n_codes, random_state, *, label=None):
+def _most_samples(problem, draws, n_codes):
+    """Samples in a tile whose predictions may be kept."""
+    return max(_KEPT_BYTES // (8 * len(draws.usage) * n_codes * problem.X.shape[1]), 1)
+
+
+def count_steps(problem, draws, n_codes):
+    """Batches that `each_prediction` goes through."""
+    draws = compressed(draws)
+    return count_batches(problem, draws, n_codes, most=_most_samples(problem, draws, n_codes))
+
+
+def each_prediction(key, problem, draws, n_codes, random_state, *, watch=None):
     """Yield `Predictions` of tiles of samples.
 
     Parameters
@@ -45,8 +56,8 @@ def each_prediction(key, problem, draws, n_codes, random_state, *, label=None):
     n_codes : int
         Codes for each sample and draw; a multiple of 3.
     random_state : int
-    label : str, optional
-        Show progress under this name.
+    watch : callable, optional
+        Called as ``watch(done, total)`` after each batch.
 
     Notes
     -----
@@ -57,9 +68,9 @@ def each_prediction(key, problem, draws, n_codes, random_state, *, label=None):
     n_features = problem.X.shape[1]
     shape = (len(draws.usage), len(problem.X))
     n_total = shape[0] * n_codes
-    most = max(_KEPT_BYTES // (8 * n_total * n_features), 1)
+    most = _most_samples(problem, draws, n_codes)
     mean, weight = [], []
-    for batch in each_batch(key, problem, draws, n_codes, random_state, most=most, label=label):
+    for batch in each_batch(key, problem, draws, n_codes, random_state, most=most, watch=watch):
         codes, weights = weighted_codes(key, batch.rows, batch.random_keys, n_codes)
         codes = batch.crop(codes, shape)
         predicted = codes @ batch.draws.dictionary[: len(codes), None]

@@ -143,7 +143,9 @@ def _settle(settings, problem, fit, tol):
         if settings.report.exhausted:
             spent = len(settings.report.elbo)
             reason = "before the moves were done" if cut_short else "the bound still moving"
-            return Outcome(fit, False, f"stopped at max_iter after {spent} passes, {reason}: raise max_iter")
+            limit = settings.report.max_iter
+            status = f"stopped at max_iter={limit}, after {spent} passes, {reason}: raise max_iter"
+            return Outcome(fit, False, status)
 
 
 def discover(settings, problem, state, rng):

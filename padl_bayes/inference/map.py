@@ -34,6 +34,7 @@ BIRTH_EVERY = 5
 MOST_BIRTHS = 16
 CLIMB_STEPS = 10
 GAP_TOL = 1e-6
+MAX_ITER = 200
 
 
 class MapProgress(NamedTuple):
@@ -225,7 +226,7 @@ def fit_map(
     *,
     alpha=None,
     nonnegative=False,
-    max_iter=200,
+    max_iter=MAX_ITER,
     tol=1e-5,
     gap_tol=GAP_TOL,
     random_state=0,

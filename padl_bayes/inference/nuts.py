@@ -147,34 +147,35 @@ def sample_nuts(
     random_state, init = check_seed(random_state), check_start(init)
     nonnegative, progress = check_flag(nonnegative, "nonnegative"), check_flag(progress, "progress")
     check_choice(chain_method, "chain_method", ("sequential", "vectorized", "parallel"))
-    hyperpriors = check_hyperpriors(hyperpriors)
-    fixed = check_fixed(fixed, model)
+    hyperpriors, fixed = check_hyperpriors(hyperpriors), check_fixed(fixed, model)
     strategy = _strategy(init, X, nonnegative)
     n_atoms = check_n_atoms(n_atoms, init, fixed)
     warn_if_unbounded(X, n_atoms, mask, fixed)
-    nbytes = nuts_nbytes(
-        X.shape[0],
-        X.shape[1],
-        n_atoms,
-        num_samples // thinning,
-        num_chains,
-        dtype=X.dtype,
-        max_tree_depth=tuning["max_tree_depth"],
-    )
+    (N, P), n_draws, depth = X.shape, num_samples // thinning, tuning["max_tree_depth"]
+    nbytes = nuts_nbytes(N, P, n_atoms, n_draws, num_chains, dtype=X.dtype, max_tree_depth=depth)
     check_fits(nbytes, "NUTS with these draws", _REMEDY, limit=max_bytes)
     program = _program(model, X, n_atoms, nonnegative, mask, fixed, hyperpriors)
     with precision_of(X):
         kernel = NUTS(program, init_strategy=strategy, **tuning)
         mcmc = MCMC(kernel, chain_method=chain_method, progress_bar=progress, **counts)
-        direction = () if "dictionary" in fixed else ("dictionary_normal",)
-        removed = tuple(f"~z.{name}" for name in (*_NOT_KEPT[model], *direction, *fixed))
-        mcmc.run(random.key(random_state), extra_fields=("potential_energy", *_STATS, *removed))
-        samples = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
-        fields = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
-    stats = {_STATS[name]: values for name, values in fields.items() if name in _STATS}
-    stats["lp"] = -fields["potential_energy"]
+        samples, stats = _run(mcmc, random_state, (*_NOT_KEPT[model], *_directions(fixed), *fixed))
     settings = dict(model=model, nonnegative=nonnegative, n_atoms=n_atoms, fixed=sorted(fixed))
     return NutsDraws(samples, stats, time.perf_counter() - started, random_state, settings | counts | tuning)
+
+
+def _directions(fixed):
+    """The site of which the dictionary is made, where it is sampled."""
+    return () if "dictionary" in fixed else ("dictionary_normal",)
+
+
+def _run(mcmc, random_state, left_out):
+    """Draws and statistics (chain, draw, ...) under their names, without some sites."""
+    removed = tuple(f"~z.{name}" for name in left_out)
+    mcmc.run(random.key(random_state), extra_fields=("potential_energy", *_STATS, *removed))
+    samples = {name: np.asarray(value) for name, value in mcmc.get_samples(group_by_chain=True).items()}
+    fields = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
+    stats = {_STATS[name]: values for name, values in fields.items() if name in _STATS}
+    return samples, stats | {"lp": -fields["potential_energy"]}
 
 
 def _check_depth(max_tree_depth):

@@ -8,6 +8,7 @@ import numpy as np
 from .._options import check_flag, check_seed
 from .._validation import check_array, check_choice, check_count, check_dictionary, check_mask, check_matrix
 from ..models.padl import SLABS
+from ..progress import work_progress
 from ._rows import Draws, Problem, compressed, each_batch
 from .code_evidence import PROPOSALS, estimate
 from .replication import posterior_predictive as posterior_predictive
@@ -50,13 +51,12 @@ def _check_slab(slab, envelope):
         raise ValueError(f'envelope goes with slab="l1linf" and no other, found slab={slab!r} and it {state}')
 
 
-def estimate_all(key, problem, draws, n_codes, random_state, progress):
-    """`LogPredictive` (S, N) of N samples under S draws."""
+def estimate_all(key, problem, draws, n_codes, random_state, watch=None):
+    """`LogPredictive` (S, N) of N samples under S draws; ``watch(done, total)`` is called after each batch."""
     draws = compressed(draws)
     shape = (len(draws.usage), len(problem.X))
     out = np.empty((2, *shape))
-    label = "log predictive density" if progress else None
-    for batch in each_batch(key, problem, draws, n_codes, random_state, label=label):
+    for batch in each_batch(key, problem, draws, n_codes, random_state, watch=watch):
         done = estimate(key, batch.rows, batch.random_keys, n_codes)
         for table, values in zip(out, done, strict=True):
             block = batch.crop(values, shape)
@@ -67,8 +67,8 @@ def estimate_all(key, problem, draws, n_codes, random_state, progress):
 def _estimate(slab, nonnegative, problem, draws, n_draws, random_state, progress=False):
     n_codes = -(-check_count(n_draws, "n_draws", minimum=2 * PROPOSALS) // PROPOSALS) * PROPOSALS
     random_state, nonnegative = check_seed(random_state), check_flag(nonnegative, "nonnegative")
-    with jax.enable_x64(True):
-        return estimate_all((slab, nonnegative), problem, draws, n_codes, random_state, progress)
+    with jax.enable_x64(True), work_progress(progress, "log predictive density") as show:
+        return estimate_all((slab, nonnegative), problem, draws, n_codes, random_state, show)
 
 
 def log_predictive(

@@ -14,6 +14,10 @@ ATOM = "atom, most energy first"
 def _per_atom(values, draws, name, level):
     """Return values (K,) and, from the draws, (lower, upper) or None; values default to the medians."""
     if draws is None:
+        if np.ndim(values) > 1:
+            raise ValueError(
+                f"{name} must have shape (K), found {np.shape(values)}; pass posterior draws as draws="
+            )
         return check_array(values, name, ("K",)), None
     lower, middle, upper = quantiles(draws, level)
     values = middle if values is None else check_array(values, name, (len(middle),))

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from padl_bayes.agreement import Reliability
 from padl_bayes.plots._style import CYCLE, MUTED, dress, legend, new_axes, percent
-from padl_bayes.reliability import Reliability
 
 SIZE = (4.2, 4.8)
 MARKERS = "osD^vP"

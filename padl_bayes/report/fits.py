@@ -28,7 +28,8 @@ def em_section(title, name, estimator, held_out, image_shape=None):
     fit = estimator.fit_
     lead = (
         f"Variational EM kept {estimator.n_active_} of at most {fit.n_atoms} atoms and put the noise at "
-        f"{fit.noise_scale:.4g}. By the fitted usage a sample is expected to use {fit.usage.sum():.3g} atoms. "
+        f"{fit.noise_scale:.4g}. By the fitted usage a sample is expected to use {fit.usage.sum():.3g} atoms, those "
+        "counted that it uses with a probability below one half. "
         f"{fit.n_iter} passes took {fit.wall_time:.0f} s ({fit.status})."
     )
     blocks = [lead, _gallery(name, fit, image_shape)]
@@ -37,7 +38,8 @@ def em_section(title, name, estimator, held_out, image_shape=None):
     history = plots.history(estimator.history_)
     caption = (
         "Every pass, the trial moves that were undone included: deletions and reheats start from a worse bound and are "
-        "kept only if the evidence ends higher."
+        "kept only if the evidence ends higher. On the way there may be more atoms than n_atoms allows: twice "
+        "as many, or 64 more."
     )
     return Section(title, [*blocks, Picture(f"{name}-history", history, caption)])
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from padl_bayes import plots
 from padl_bayes.arviz_io import load_arviz
+from padl_bayes.diagnostics import MOST_RHAT, WATCHED, rhat_of
 from padl_bayes.report.page import Picture, Section, Table
 
 LEVEL = 0.9
@@ -28,13 +29,13 @@ def posterior_section(title, name, data, *, image_shape=None, lead=()):
     X = np.asarray(data["observed_data"]["X"].values)
     blocks = [*lead, *_diagnostics(name, data, posterior)]
     if "dictionary" in posterior:
-        draws = posterior["dictionary"].values
-        blocks.append(_atoms(name, draws, posterior, image_shape))
-    for key, draw in (("activation_prob", plots.activation_probability), ("usage", plots.usage)):
-        if key in posterior:
-            figure = draw(draws=posterior[key].values, level=LEVEL)
-            caption = f"{key}: median and {LEVEL:.0%} interval."
-            blocks.append(Picture(f"{name}-{key.replace('_', '-')}", figure, caption, half=True))
+        blocks.append(_atoms(name, posterior, image_shape))
+    if "activation_prob" in posterior:
+        figure = plots.activation_probability(draws=posterior["activation_prob"].values, level=LEVEL)
+        caption = f"P(active) of each label: mean and {LEVEL:.0%} interval over the draws."
+        blocks.append(Picture(f"{name}-activation-prob", figure, caption, half=True))
+    if "usage" in posterior:
+        blocks.append(_usage(name, posterior))
     if "codes" in posterior and "dictionary" in posterior:
         blocks += _reconstructions(name, posterior, X, image_shape)
     return Section(title, blocks)
@@ -56,6 +57,8 @@ def _diagnostics(name, data, posterior):
         tables = {"lp (log joint density)": stats["lp"].values, **tables}
     rows = [(key, *_summary(az, values)) for key, values in tables.items() if values.ndim == 2]
     text = [f"{_shape_text(posterior, stats)}."]
+    if doubt := _disagreement(posterior, stats):
+        text.append(doubt)
     if "dictionary" in posterior:
         flat = _flat(posterior["dictionary"].values)
         rhat, ess = _convergence(az, flat)
@@ -82,6 +85,19 @@ def _agreement(rhat):
     if np.isnan(rhat).all():
         return "there is no R-hat of a single chain"
     return f"R-hat has median {np.median(rhat):.3f} and maximum {rhat.max():.3f}"
+
+
+def _disagreement(posterior, stats):
+    """What to say of chains that do not agree; nothing where they do."""
+    kept = {key: group[key].values for key in WATCHED for group in (posterior, stats) if key in group}
+    rhats = {key: rhat_of(values) for key, values in kept.items() if min(values.shape) >= 2}
+    worst = max(rhats, key=lambda key: rhats[key], default=None)
+    if worst is None or rhats[worst] <= MOST_RHAT:
+        return ""
+    return (
+        f"R-hat of {worst} is {rhats[worst]:.3g}, above {MOST_RHAT}: the chains do not agree yet, and what follows may "
+        "change; sample again with larger num_warmup and num_samples."
+    )
 
 
 def groups_of(data):
@@ -122,17 +138,36 @@ def _summary(az, values):
     )
 
 
-def _atoms(name, draws, posterior, image_shape):
-    mean, spread = draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
-    error = np.sqrt(np.sum(spread**2, axis=1))
+def _active(posterior):
+    """Whether each label is active (chain, draw, K); the continuous models have no label that is not."""
+    if "active" in posterior:
+        return posterior["active"].values.astype(np.float64)
+    return np.ones(posterior["dictionary"].shape[:3])
+
+
+def _atoms(name, posterior, image_shape):
+    draws, active = posterior["dictionary"].values, _active(posterior)
+    share = active.mean(axis=(0, 1))
+    shown = share >= 0.5
+    weights = (active / np.maximum(active.sum(axis=(0, 1)), 1))[..., shown, None]
+    mean = np.sum(weights * draws[:, :, shown], axis=(0, 1))
+    error = np.sqrt(np.sum(weights * (draws[:, :, shown] - mean) ** 2, axis=(0, 1, 3)))
     figure = plots.gallery(
         mean, image_shape=image_shape, labels=error, label_name="posterior spread of the atom", columns=8
     )
     caption = (
-        "Posterior means of the atoms. The number is the root of the summed posterior variances of the entries of "
-        "the unit-norm atom: 0 is known exactly, 1 is not known at all."
+        f"The {shown.sum()} of {len(shown)} labels that are active in at least half of the draws, means over the draws "
+        "in which they are. The number is the root of the summed posterior variances of the entries of the unit-norm "
+        "atom: 0 is known exactly, 1 is not known at all."
     )
     return Picture(f"{name}-dictionary", figure, caption)
+
+
+def _usage(name, posterior):
+    draws = posterior["usage"].values * _active(posterior)
+    figure = plots.usage(draws.mean(axis=(0, 1)), draws=draws, level=LEVEL)
+    caption = f"Usage, zero in draws in which the label is not active: mean and {LEVEL:.0%} interval."
+    return Picture(f"{name}-usage", figure, caption, half=True)
 
 
 def _reconstructions(name, posterior, X, image_shape):

@@ -25,7 +25,8 @@ def tradeoff_section(title, name, found, point, target):
     lead = (
         f"Of {len(found.alpha)} pairs of weights, alpha1 = {point.alpha[0]:.4g} and alpha2 = {point.alpha[1]:.4g} were "
         f"chosen for {asked}. Predicted there: {point.active} atoms, {point.nonzeros:.3g} nonzero codes a sample, "
-        f"{point.bits / 8:.0f} bytes, an RMSE of {point.rmse:.4g}, {point.stored_rmse:.4g} as stored."
+        f"{point.bits / 8:.0f} bytes, an RMSE of {point.rmse:.4g}, {point.stored_rmse:.4g} as stored: the codes of "
+        "least squares on the same supports, which are not shrunk, rounded."
     )
     caption = "RMSE of what is stored over its size, for all pairs of weights; no other pair beats those on the line."
     blocks = [

@@ -10,6 +10,7 @@ from padl_bayes.estimator import PADL
 from padl_bayes.exceptions import ConvergenceWarning
 from padl_bayes.persistence import save
 from padl_bayes.plots.atoms import check_image_shape
+from padl_bayes.progress import work_progress
 from padl_bayes.report import check_folder, em_section, map_section, write_report
 from padl_bayes.runs.sources import FIT
 
@@ -47,30 +48,40 @@ def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overw
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(train)
-        codes = estimator.transform(X)
+        with work_progress(estimator.progress, f"coding {len(X):,} samples"):
+            codes = estimator.transform(X)
+    with work_progress(estimator.progress, "writing the report"):
+        page = write_report(
+            folder,
+            title,
+            [_section(estimator, aside, image_shape)],
+            lead=[_lead(estimator, train, aside if held_out else ())],
+            summary=[
+                ("active atoms", str(estimator.n_active_)),
+                ("noise scale", f"{estimator.noise_scale_:.4g}"),
+                ("nonzero codes a sample", f"{np.count_nonzero(codes) / len(codes):.3g}"),
+            ],
+            arrays=_arrays(estimator, codes),
+            files={FIT: partial(save, estimator)},
+            overwrite=overwrite,
+        )
+    found = f"{estimator.n_active_} active atoms, noise scale {estimator.noise_scale_:.4g}"
+    return page, f"{found}; {estimator.status_}"
+
+
+def _section(estimator, aside, image_shape):
     if estimator.method == "em":
-        section = em_section("Fit", "fit", estimator, aside, image_shape)
-    else:
-        section = map_section("Fit", "fit", estimator, image_shape)
+        return em_section("Fit", "fit", estimator, aside, image_shape)
+    return map_section("Fit", "fit", estimator, image_shape)
+
+
+def _lead(estimator, train, aside):
+    kept_aside = f", {len(aside)} held out" if len(aside) else ""
+    return f"{estimator!r} on {len(train)} samples of {train.shape[1]} features{kept_aside}."
+
+
+def _arrays(estimator, codes):
     arrays = {"components": estimator.components_, "codes": codes, "usage": estimator.usage_}
     if estimator.method == "em":
         arrays["activation_log_odds"] = estimator.activation_log_odds_
-    sizes = f"{len(train)} samples of {X.shape[1]} features"
-    lead = f"{estimator!r} on {sizes}, {len(aside)} held out." if held_out else f"{estimator!r} on {sizes}."
-    summary = [
-        ("active atoms", str(estimator.n_active_)),
-        ("noise scale", f"{estimator.noise_scale_:.4g}"),
-        ("nonzero codes a sample", f"{np.count_nonzero(codes) / len(codes):.3g}"),
-    ]
-    page = write_report(
-        folder,
-        title,
-        [section],
-        lead=[lead],
-        summary=summary,
-        arrays=arrays,
-        files={FIT: partial(save, estimator)},
-        overwrite=overwrite,
-    )
-    found = f"{estimator.n_active_} active atoms, noise scale {estimator.noise_scale_:.4g}"
-    return page, f"{found}; {estimator.status_}"
+    return arrays

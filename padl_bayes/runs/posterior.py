@@ -12,11 +12,12 @@ from padl_bayes.arviz_io import from_netcdf
 from padl_bayes.inference.gibbs.checkpoint import sweeps_in
 from padl_bayes.persistence import load, save
 from padl_bayes.plots.atoms import check_image_shape
+from padl_bayes.progress import work_progress
 from padl_bayes.report import check_folder, groups_of, posterior_section, write_report
 from padl_bayes.runs.sources import FIT, fitted_to
 
 
-def posterior_run(path, folder, *, image_shape=None, overwrite=False):
+def posterior_run(path, folder, *, image_shape=None, overwrite=False, progress=False):
     """Write a report on a netCDF file of `padl_bayes.arviz_io.to_netcdf`, with a copy of the draws.
 
     Parameters
@@ -24,6 +25,8 @@ def posterior_run(path, folder, *, image_shape=None, overwrite=False):
     path, folder : str or os.PathLike
     image_shape : tuple of int, optional
     overwrite : bool
+    progress : bool
+        Show it on the terminal.
 
     Returns
     -------
@@ -40,8 +43,9 @@ def posterior_run(path, folder, *, image_shape=None, overwrite=False):
     missing = [name for name in ("posterior", "observed_data") if name not in groups_of(data)]
     if missing:
         raise ValueError(f"path {str(path)!r} has no group {missing[0]}, expected a file of to_netcdf")
-    section = posterior_section("Posterior", "posterior", data, image_shape=image_shape)
-    return write_report(folder, Path(path).name, [section], posterior=data, overwrite=overwrite)
+    with work_progress(progress, "writing the report"):
+        section = posterior_section("Posterior", "posterior", data, image_shape=image_shape)
+        return write_report(folder, Path(path).name, [section], posterior=data, overwrite=overwrite)
 
 
 def checkpoint_of(folder):
@@ -106,16 +110,16 @@ def sample_run(estimator, X, folder, options, *, title, image_shape=None, resume
     if complete and not overwrite and _holds_draws(folder, data):
         _discard(kept)
         return folder / "report.html"
-    section = posterior_section("Posterior", "posterior", data, image_shape=image_shape)
-    page = write_report(
-        folder,
-        title,
-        [section],
-        lead=[_lead(estimator, options, data)],
-        posterior=data,
-        files={FIT: partial(save, estimator)},
-        overwrite=overwrite,
-    )
+    with work_progress(estimator.progress, "writing the report"):
+        page = write_report(
+            folder,
+            title,
+            [posterior_section("Posterior", "posterior", data, image_shape=image_shape)],
+            lead=[_lead(estimator, options, data)],
+            posterior=data,
+            files={FIT: partial(save, estimator)},
+            overwrite=overwrite,
+        )
     if kept is not None:
         _discard(kept)
     return page

@@ -3,6 +3,7 @@
 import csv
 import json
 
+from padl_bayes.progress import work_progress
 from padl_bayes.report import check_folder, tradeoff_section, write_report
 from padl_bayes.tradeoff.frontier import Frontier, frontier
 from padl_bayes.tradeoff.search import choose_near
@@ -11,7 +12,9 @@ COLUMNS = ("nonzeros", "active", "rmse", "stored_rmse", "dictionary_bits", "supp
            "description_length", "precision")  # fmt: skip
 
 
-def tradeoff_run(estimator, folder, target="mdl", *, title, kind="csv", seed=0, overwrite=False):
+def tradeoff_run(
+    estimator, folder, target="mdl", *, title, kind="csv", seed=0, overwrite=False, progress=False
+):
     """Predict the frontier, choose a point, and write frontier.csv (or .json), point.json and a report.
 
     Parameters
@@ -25,6 +28,8 @@ def tradeoff_run(estimator, folder, target="mdl", *, title, kind="csv", seed=0, 
     kind : {"csv", "json"}
     seed : int
     overwrite : bool
+    progress : bool
+        Show it on the terminal.
 
     Returns
     -------
@@ -41,8 +46,10 @@ def tradeoff_run(estimator, folder, target="mdl", *, title, kind="csv", seed=0, 
     check_folder(folder, overwrite=overwrite)
     # samples with missing entries cannot be coded at given weights: draws from the fit stand in
     X = estimator._X if estimator._mask is None else None
-    found = frontier(estimator, X=X, random_state=seed)
-    point, found = choose_near(found, target)
+    with work_progress(progress, "predicting") as show:
+        found = frontier(estimator, X=X, random_state=seed, callback=show)
+    with work_progress(progress, "searching around the best"):
+        point, found = choose_near(found, target)
     rows, chosen = rows_of(found), _as_dict(point)
     page = write_report(
         folder,

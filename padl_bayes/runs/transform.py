@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from padl_bayes._files import write_whole
+from padl_bayes.progress import work_progress
 
 
-def transform_run(estimator, X, path, *, rule="sparse", overwrite=False):
+def transform_run(estimator, X, path, *, rule="sparse", overwrite=False, progress=False):
     """Write the codes (N, n_active) of samples.
 
     Parameters
@@ -20,6 +21,8 @@ def transform_run(estimator, X, path, *, rule="sparse", overwrite=False):
     rule : {"sparse", "mean"}
         See `PADL.transform`.
     overwrite : bool
+    progress : bool
+        Show it on the terminal.
 
     Returns
     -------
@@ -39,7 +42,8 @@ def transform_run(estimator, X, path, *, rule="sparse", overwrite=False):
 
     def write(unfinished):
         nonlocal shape
-        codes = np.asarray(estimator.transform(X, rule=rule))
+        with work_progress(progress, f"coding {len(X):,} samples"):
+            codes = np.asarray(estimator.transform(X, rule=rule))
         shape = codes.shape
         with open(unfinished, "wb") as file:
             np.lib.format.write_array(file, codes, allow_pickle=False)

@@ -5,11 +5,11 @@ sums, products, quotients and roots, which are the same on every machine.
 """
 
 import struct
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 
+from padl_bayes._files import CHECKSUM_SIZE, with_checksum, without_checksum
 from padl_bayes._memory import check_fits
 from padl_bayes.tradeoff.storage import (
     PRECISION,
@@ -26,7 +26,6 @@ FORMAT_VERSION = 1
 MAGIC = b"PADL"
 DIGIT = 16
 _HEAD = struct.Struct("<4sBBdd")
-_CHECK = struct.Struct("<I")
 _OTHERWISE = "its laws come out otherwise on this machine than on the one that wrote it"
 
 
@@ -148,8 +147,7 @@ def encode(stored):
         coder.put(_normal(coder.laws, norms[k], bound, sizes[2]), entries[k])
     head = _HEAD.pack(MAGIC, FORMAT_VERSION, stored.nonnegative, stored.step, stored.storage.distortion)
     head += b"".join(short(number) for number in (*sizes, bound, most, n_planes))
-    body = head + coder.coder.get_compressed().astype("<u4").tobytes()
-    return body + _CHECK.pack(zlib.crc32(body))
+    return with_checksum(head + coder.coder.get_compressed().astype("<u4").tobytes())
 
 
 def short(number):
@@ -214,11 +212,9 @@ def decode(data):
     ImportError
         constriction is not installed.
     """
-    if len(data) < _HEAD.size + _CHECK.size or not data.startswith(MAGIC):
+    if len(data) < _HEAD.size + CHECKSUM_SIZE or not data.startswith(MAGIC):
         raise ValueError("it holds no entropy-coded dictionary, or not all of it")
-    body, (check,) = data[: -_CHECK.size], _CHECK.unpack(data[-_CHECK.size :])
-    if zlib.crc32(body) != check:
-        raise ValueError("it is damaged: its bytes are not those that were written")
+    body = without_checksum(data)
     version = body[len(MAGIC)]
     if version > FORMAT_VERSION:
         raise ValueError(

@@ -32,7 +32,7 @@ def fit_map_at(
     slab, nonnegative, random_state
         As in `padl_bayes.inference.fit_em`.
     callback : callable, optional
-        Of `padl_bayes.inference.fit_map`.
+        Of `padl_bayes.inference.fit_em` and of `padl_bayes.inference.fit_map`: called as each does.
     **options
         Of `padl_bayes.inference.fit_map`.
 
@@ -43,7 +43,7 @@ def fit_map_at(
         None where EM finds no atom; the weights are then calibrated on noise, which keeps atoms out as well.
     """
     target = check_target(target)
-    em = fit_em(X, n_atoms, slab=slab, nonnegative=nonnegative, random_state=random_state)
+    em = fit_em(X, n_atoms, slab=slab, nonnegative=nonnegative, random_state=random_state, callback=callback)
     options |= {"nonnegative": nonnegative, "random_state": random_state, "callback": callback}
     if len(em.dictionary) == 0:
         return fit_map(X, n_atoms, **options), None

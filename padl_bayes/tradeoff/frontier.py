@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
+from padl_bayes._options import check_callback
 from padl_bayes._validation import check_choice, check_count, check_scalar
 from padl_bayes.tradeoff.channel import excess_over
 from padl_bayes.tradeoff.prediction import METHODS, predict
@@ -189,9 +190,9 @@ def _pairs(source, alpha1, fractions):
     )
 
 
-def surface(source, alpha, method, precision=None):
+def surface(source, alpha, method, precision=None, callback=None):
     """`Frontier` of a source at pairs of weights (L, 2)."""
-    found = predict(source, alpha, method)
+    found = predict(source, alpha, method, callback)
     stored, n, p = found.stored, source.n_samples, source.n_features
     step = best_precision(stored, n, p, source.noise_scale) if precision is None else precision
     storage = storage_bits(stored, n, p, source.noise_scale, precision=step, nonnegative=source.nonnegative)
@@ -223,6 +224,7 @@ def frontier(
     n_atoms=128,
     most_samples=MOST_SAMPLES,
     random_state=0,
+    callback=None,
 ):
     """Predict nonzeros, active atoms, RMSE and bits over PADL's two weights, before anything is fitted with them.
 
@@ -247,6 +249,8 @@ def frontier(
     most_samples : int
         How many samples "sampled" codes.
     random_state : int
+    callback : callable, optional
+        Called on the way as ``callback(done, total)``, in pairs of weights; "decoupled" predicts all at once.
 
     Returns
     -------
@@ -258,12 +262,12 @@ def frontier(
         Bad input, or a fit without atoms.
     """
     check_choice(method, "method", METHODS)
-    precision = check_precision(precision)
+    precision, callback = check_precision(precision), check_callback(callback)
     source = source_for(
         data, X, n_samples, n_atoms=n_atoms, most_samples=most_samples, random_state=random_state
     )
     alpha = default_grid(source) if alpha is None else check_weights(alpha)
-    return surface(source, alpha, method, precision)
+    return surface(source, alpha, method, precision, callback)
 
 
 def refine(found, target="mdl"):

@@ -22,7 +22,7 @@ METHODS = ("sampled", "interference", "decoupled")
 CODING_TOL = 1e-5
 
 
-def predict(source, alpha, method):
+def predict(source, alpha, method, callback=None):
     """Residuals and statistics of the codes at each pair of weights.
 
     Parameters
@@ -33,14 +33,15 @@ def predict(source, alpha, method):
         "decoupled": one-dimensional integrals, as if atoms were orthogonal. "interference": the same integrals in
         channels that hold what the other atoms leave over. "sampled": sparse codes of the source's samples, with
         ``alpha2`` in proportion to their number.
+    callback : callable, optional
+        Called on the way as ``callback(done, total)``, in pairs of weights.
 
     Returns
     -------
     Prediction
     """
-    return {"sampled": _sampled, "interference": _interference, "decoupled": _decoupled}[method](
-        source, alpha
-    )
+    methods = {"sampled": _sampled, "interference": _interference, "decoupled": _decoupled}
+    return methods[method](source, alpha, callback)
 
 
 def _of_channels(channels):
@@ -51,7 +52,7 @@ def _of_channels(channels):
     return Prediction(np.maximum(channels.residual, 0), stored)
 
 
-def _decoupled(source, alpha):
+def _decoupled(source, alpha, callback):
     return _of_channels(
         decoupled(
             source.law, source.noise_scale, source.n_features, alpha[:, 0], alpha[:, 1], source.n_samples
@@ -67,7 +68,7 @@ def _stack(parts, order):
     return Prediction(residual, CodeStatistics(*(np.stack(column)[back] for column in stored)))
 
 
-def _interference(source, alpha):
+def _interference(source, alpha, callback):
     order = np.lexsort((alpha[:, 1], alpha[:, 0]))
     parts, channels = [], None
     for i in order:
@@ -76,10 +77,12 @@ def _interference(source, alpha):
             source.law, source.dictionary, source.noise_scale, alpha1, alpha2, source.n_samples, channels
         )
         parts.append(_of_channels(channels))
+        if callback is not None:
+            callback(len(parts), len(order))
     return _stack(parts, order)
 
 
-def _sampled(source, alpha):
+def _sampled(source, alpha, callback):
     # from large weights to small ones each path starts near its end
     order = np.lexsort((-alpha[:, 1], -alpha[:, 0]))
     share = len(source.samples) / source.n_samples
@@ -89,6 +92,7 @@ def _sampled(source, alpha):
         alpha[order] * [1, share],
         tol=CODING_TOL,
         nonnegative=source.nonnegative,
+        callback=callback,
     )
     return _stack([_of_codes(source, found.codes) for found in path], order)
 

@@ -327,18 +327,39 @@ def symbols_of(stored):
 def count_bits(symbols, distortion, nonnegative):
     """`Storage` of `Symbols`, but for which atoms are off: a flag an atom, better left out of the dictionary."""
     levels, entries = symbols
-    n_samples, n_features = len(levels), entries.shape[1]
     used = np.count_nonzero(levels, axis=0)
+    excess = np.abs(levels).sum(axis=0, dtype=np.int64) - used
+    return bits_of_counts(used, excess, code_norms(levels), entries, len(levels), distortion, nonnegative)
+
+
+def bits_of_counts(used, excess, norm, entries, n_samples, distortion=0.0, nonnegative=False):
+    """`count_bits` of what the code's laws depend on, of each atom.
+
+    Parameters
+    ----------
+    used, excess : ndarray, shape (K,)
+        Samples that use it, and the sum of ``q - 1`` over these.
+    norm : ndarray, shape (K,)
+        Of its decoded codes, in steps.
+    entries : ndarray, shape (K, P)
+        Whole numbers.
+    n_samples : int
+    distortion : float
+    nonnegative : bool
+
+    Returns
+    -------
+    Storage
+    """
     on = used > 0
-    used, norm = used[on], code_norms(levels)[on, None]
-    sums = np.abs(levels[:, on]).sum(axis=0, dtype=np.int64) - used
-    numbers = np.log2(n_samples + 1) + np.log2(sums.max(initial=0) + 1)
-    spread = norm / np.sqrt(n_features)
-    cells = ndtr((entries[on] + 0.5) / spread) - ndtr((entries[on] - 0.5) / spread)
-    alphabet = 2 * np.abs(entries).max() + 1
+    used, excess, entries, norm = used[on], excess[on], entries[on], norm[on, None]
+    numbers = np.log2(n_samples + 1) + np.log2(excess.max(initial=0) + 1)
+    spread = norm / np.sqrt(entries.shape[1])
+    cells = ndtr((entries + 0.5) / spread) - ndtr((entries - 0.5) / spread)
+    alphabet = 2 * np.abs(entries).max(initial=0) + 1
     chance = RESOLUTION + (1 - alphabet * RESOLUTION) * cells
     share = used / n_samples
-    value = geometric_bits(1 + sums / used) + (0 if nonnegative else 1)
+    value = geometric_bits(1 + excess / used) + (0 if nonnegative else 1)
     return Storage(
         float(numbers * len(used) - np.log2(chance).sum()),
         float(n_samples * (entr(share) + entr(1 - share)).sum() / np.log(2)),

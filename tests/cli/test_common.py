@@ -43,6 +43,22 @@ def test_help_tells_exit_codes_and_completion_works():
         assert shell == "bash" or "padl" in script.output
 
 
+def test_help_and_completion_do_not_wait_for_jax():
+    code = """
+import sys
+from click.testing import CliRunner
+from padl_bayes.cli import main
+said = [CliRunner().invoke(main, [*name, option]) for option, *name in
+        [["--version"], ["--help"], *(["--help", name] for name in main.commands)]]
+words = {"COMP_WORDS": "padl fit --n", "COMP_CWORD": "2", "_PADL_COMPLETE": "bash_complete"}
+said += [CliRunner().invoke(main, [], prog_name="padl", env=words)]
+assert all(done.exit_code == 0 and done.output for done in said)
+print(len(said), {"jax", "numpyro", "arviz", "numpy", "scipy", "rich"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{len(main.commands) + 3} set()\n", "")
+
+
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [

@@ -4,6 +4,7 @@
 AutoModel, mean over tokens with the attention mask, unit norm.
 """
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,10 @@ def test_sentences_of_the_two_halves_are_of_different_documents():
     assert len({*calibration, *held_out}) == 1600
     assert docs.sentences(5, "calibration") == docs.sentences(5, "calibration")
     assert docs.sentences(5, "calibration") != docs.sentences(5, "calibration", seed=1)
+    every, sourced = docs.documents(), docs.sourced_sentences(800, "held_out", seed=1)
+    assert list(sourced) == held_out
+    assert all(text in docs.sentences_of(every[name]) for text, name in sourced.items())
+    assert not {zlib.crc32(name.encode()) % 2 for name in sourced.values()} - {1}
     for text in calibration + held_out:
         assert docs.WORDS[0] <= len(text.split()) <= docs.WORDS[1]
     with pytest.raises(ValueError, match="count must be at most"):

@@ -14,6 +14,7 @@ from padl_bayes.compress import weights as compression
 from padl_bayes.compress.calibration import root_of, second_moment, weighted_error
 from padl_bayes.compress.packing import dense
 from padl_bayes.compress.weights import METHODS
+from padl_bayes.runs.compress import compress_tokens_run, with_mean
 
 pytest.importorskip("constriction")
 safetensors = pytest.importorskip("safetensors.numpy")
@@ -254,6 +255,27 @@ def test_the_command_says_what_is_wrong(network, tmp_path, given):
     assert not out.exists()
 
 
+def test_tokens_far_from_zero_are_stored_as_those_about_it(tmp_path):
+    X = pb.datasets.bars(n_samples=60, seed=0).X.astype(np.float64)
+    shift = np.linspace(-30, 50, X.shape[1])
+    said = []
+    for name, tokens in (("near", X), ("far", X + shift)):
+        out = tmp_path / name
+        said.append(compress_tokens_run(pb.PADL(20, random_state=0), tokens, "tokens", out))
+        stored = pb.load(out)
+        again = stored.codes @ stored.dictionary
+        assert said[-1]["rmse"] == pytest.approx(np.sqrt(np.mean((tokens - again) ** 2)), rel=1e-9)
+        # what is lost has the mean of the tokens' codes less that of their rounded ones, not that of the tokens
+        assert np.abs((tokens - again).mean()) < stored.step / 10
+    near, far = said
+    # the mean is rounded to a multiple of a step over the root of 60: a 720th of its square a feature
+    assert far["rmse"] == pytest.approx(near["rmse"], rel=0.02)
+    assert (far["atoms"], far["nonzeros"]) == (near["atoms"], near["nonzeros"])
+    assert far["bytes"] - near["bytes"] < 3 * X.shape[1]
+    with pytest.raises(ValueError, match="subtract it first"):
+        with_mean(stored, shift * 1e9)
+
+
 def test_the_command_compresses_tokens(tmp_path):
     X = pb.datasets.bars(n_samples=60, seed=0).X.astype(np.float32)
     np.save(tmp_path / "tokens.npy", X)
@@ -267,7 +289,13 @@ def test_the_command_compresses_tokens(tmp_path):
     error = X - stored.codes @ stored.dictionary
     assert said["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
     assert said["explained"] == pytest.approx(1 - np.sum(error**2) / np.sum(X.var(axis=0) * len(X)), rel=1e-4)
-    assert said["nonzeros"] == np.mean((stored.codes != 0).sum(axis=1))
+    # the first atom is the mean, the same half a step of it in every token
+    assert (stored.codes[:, 0] == stored.step / 2).all()
+    rounding = 0.5001 * stored.step / np.sqrt(len(X))
+    np.testing.assert_allclose(
+        stored.codes[0, 0] * stored.dictionary[0], X.mean(axis=0), rtol=0, atol=rounding
+    )
+    assert said["nonzeros"] == np.mean((stored.codes[:, 1:] != 0).sum(axis=1))
     assert (tmp_path / "tokens.npy").read_bytes() == before
     refused(run(tmp_path / "tokens.npy", "--out", out), "exists already")
     refused(

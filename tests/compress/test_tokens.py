@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import padl_bayes as pb
-from padl_bayes.compress import comparison
+from padl_bayes.compress import baselines, comparison, pricing
 from padl_bayes.compress import tokens as module
 from padl_bayes.compress.maps import atom_map
 
@@ -46,6 +46,13 @@ def test_bytes_are_those_of_the_file_and_of_a_count_by_hand(found):
     cost = module.cost_of(HELD_OUT, found.mean, codes, found.dictionary, step)
     stored = pb.tradeoff.quantise(codes, found.dictionary, step, precision=1.0)
     assert cost.n_bytes == pytest.approx(stored.storage.total / 8 + 2 * P)
+    assert cost.n_bytes_supports * 8 == pytest.approx(stored.storage.supports)
+    assert cost.n_bytes_values * 8 == pytest.approx(stored.storage.values)
+    priced = pricing.Priced(HELD_OUT, found.mean, codes, found.dictionary)
+    assert priced.bytes_at(step) == pytest.approx((cost.n_bytes, cost.n_bytes_codes))
+    assert priced.bytes_at(1e-9 * step) == (np.inf, np.inf)
+    with pytest.raises(ValueError, match="too fine"):
+        priced.cost(1e-9 * step)
     file = len(pb.tradeoff.codec.encode(stored)) + 2 * P
     # the file has a head and whole words more, a dozen numbers and 32 bits of the coder
     assert cost.n_bytes < file < cost.n_bytes + 80
@@ -54,30 +61,30 @@ def test_bytes_are_those_of_the_file_and_of_a_count_by_hand(found):
     )
     table = np.array([[1.0, 0, 2, 0, 0], [0, 0, 0, 0, 3]])
     # three codes of 2 bytes and 3 bits, five atoms and a mean of ten entries
-    assert module.half_bytes(table, 10) == 3 * (2 + 3 / 8) + 2 * 60
-    assert module.half_bytes(table + 1, 10) == 10 * 2 + 2 * 60
+    assert pricing.half_bytes(table, 10) == 3 * (2 + 3 / 8) + 2 * 60
+    assert pricing.half_bytes(table + 1, 10) == 10 * 2 + 2 * 60
 
 
 def test_principal_components_leave_the_least_that_their_number_can():
     centred = TRAIN - TRAIN.mean(axis=0)
-    atoms, codes = comparison.pca(centred, centred, 4)
+    atoms, codes = baselines.pca(centred, centred, 4)
     singular = np.linalg.svd(centred, compute_uv=False)
     assert np.sum((centred - codes @ atoms) ** 2) == pytest.approx(np.sum(singular[4:] ** 2))
 
 
 def test_clusters_cost_an_index_each():
     centred = HELD_OUT - TRAIN.mean(axis=0)
-    centres, codes = comparison.k_means(TRAIN - TRAIN.mean(axis=0), centred, 4)
+    centres, codes = baselines.k_means(TRAIN - TRAIN.mean(axis=0), centred, 4)
     distance = ((centred[:, None] - centres) ** 2).sum(axis=2)
     assert (codes.argmax(axis=1) == distance.argmin(axis=1)).all()
     coarse, fine = (
-        comparison.clusters_cost(HELD_OUT, TRAIN.mean(axis=0), codes, centres, s) for s in (0.5, 0.01)
+        baselines.PricedClusters(HELD_OUT, TRAIN.mean(axis=0), codes, centres).cost(s) for s in (0.5, 0.01)
     )
     assert fine.rmse == pytest.approx(np.sqrt(distance.min(axis=1).mean() / P))
     assert fine.rmse_stored == pytest.approx(fine.rmse, rel=1e-4)
     counts = codes.sum(axis=0)
     indices = sum(-n * math.log2(n / len(codes)) for n in counts)
-    blank = comparison.clusters_cost(HELD_OUT, TRAIN.mean(axis=0), codes, centres, 1e3)
+    blank = baselines.PricedClusters(HELD_OUT, TRAIN.mean(axis=0), codes, centres).cost(1e3)
     # all entries are zero, within a standard deviation; the mean and four scales
     assert blank.n_bytes * 8 == pytest.approx(indices + 16 * (P + 4) - 4 * P * math.log2(0.6826895), rel=1e-6)
     # entries are rounded to a grid that is 50 times finer
@@ -91,9 +98,21 @@ def test_top_k_learns_true_atoms():
     used = np.zeros((600, K))
     rng = np.random.default_rng(0)
     used[np.arange(600), rng.integers(0, K, 600)] = rng.standard_normal(600)
-    atoms = comparison.top_k(used @ signal.dictionary, K, 1, n_rounds=20, random_state=3)
+    atoms = baselines.top_k(used @ signal.dictionary, K, 1, n_rounds=20, random_state=3)
     assert pb.recovered(atoms, signal.dictionary, 0.999) >= K - 1
     np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1)
+
+
+def test_atoms_for_fewer_bytes(found):
+    coarse = module.fit_tokens(TRAIN, 8, method="fixed", noise_scale=0.4, max_iter=20)
+    assert coarse.fit.noise_scale == pytest.approx(0.4)
+    assert len(coarse.dictionary) == 8
+    cost, fine = (module.describe(fit, HELD_OUT) for fit in (coarse, found))
+    assert cost.nonzeros < fine.nonzeros
+    assert cost.rmse > fine.rmse
+    entries = comparison.compare_tokens(found, TRAIN, HELD_OUT, others=[coarse], methods=())
+    held = [e for e in entries if e.method == "this package, noise held"]
+    assert held[0].cost.nonzeros == cost.nonzeros
 
 
 def test_all_are_compared_at_the_same_bytes(found):
@@ -101,7 +120,11 @@ def test_all_are_compared_at_the_same_bytes(found):
     own = module.describe(found, HELD_OUT)
     np.testing.assert_allclose(entries[0].cost, own, rtol=1e-12)
     for share in (1.0, 0.5):
-        within = [entry for entry in entries if entry.share == share and entry.within]
+        for entry in entries:
+            if (entry.share, entry.counted) == (share, "codes"):
+                n_bytes = entry.cost.n_bytes_supports + entry.cost.n_bytes_values
+                assert n_bytes <= (1 + comparison.STORAGE_TOL) * share * own.n_bytes_codes
+        within = [e for e in entries if (e.share, e.counted) == (share, "all") and e.within]
         if share == 1:
             methods = {entry.method.partition(",")[0] for entry in within}
             assert methods >= {"this package", "PCA", "scikit-learn", "top-k"}
@@ -160,6 +183,8 @@ def test_tokens_that_cannot_be_used(tokens, message):
         (lambda f: comparison.compare_tokens(f, TRAIN, HELD_OUT, methods=["SVD"]), "methods must be of PCA"),
         (lambda f: module.fit_tokens(TRAIN, 4, method="svi"), "method must be one of"),
         (lambda f: module.fit_tokens(TRAIN, 4, alpha=(1, 1)), "alpha goes with"),
+        (lambda f: module.fit_tokens(TRAIN, 4, noise_scale=0.1), "noise_scale goes with"),
+        (lambda f: module.fit_tokens(TRAIN, 4, method="fixed", noise_scale=0), "noise_scale must be"),
         (lambda f: module.stability([f]), "two or more"),
     ],
 )

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from padl_bayes import plots
-from padl_bayes.reliability import Reliability
+from padl_bayes.agreement import Reliability
 from padl_bayes.tradeoff import Bands, Frontier
 
 BASELINES = Path(__file__).parent / "baseline_images"

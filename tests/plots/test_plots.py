@@ -264,6 +264,10 @@ def test_without_active_atoms_the_figure_says_so(drawn):
         (lambda: plots.gallery(atoms(), image_shape=8), "image_shape must be"),
         (lambda: plots.gallery(atoms(), energy=np.ones(2)), "energy must have shape"),
         (lambda: plots.activation_probability([0.2, 1.5]), r"probability must lie in \[0, 1\]"),
+        (
+            lambda: plots.activation_probability(np.ones((2, 3))),
+            r"found \(2, 3\); pass posterior draws as draws=",
+        ),
         (lambda: plots.usage(draws=np.ones(3)), "draws must have an axis of draws"),
         (lambda: plots.usage(draws=np.ones((2, 3)), level=0), "level must be"),
         (lambda: plots.atoms_per_sample([0.5]), "whole numbers"),

@@ -203,13 +203,7 @@ def sample_gibbs(
     check_choice(chain_method, "chain_method", ("vectorized", "sequential"))
     random_state, init = check_seed(random_state), check_start(init)
     nonnegative, progress = check_flag(nonnegative, "nonnegative"), check_flag(progress, "progress")
-    hyperpriors = check_hyperpriors(hyperpriors)
-    if getattr(reference, "shape", None) == (0, X.shape[1]):
-        reference = None
-    if reference is not None:
-        reference = check_matrix(reference, "reference", n_features=X.shape[1])
-    if resume is not None and not isinstance(resume, GibbsDraws):
-        raise TypeError(f"resume must be GibbsDraws, found {type(resume).__name__}")
+    hyperpriors, reference = check_hyperpriors(hyperpriors), _check_reference(reference, X.shape[1])
     fixed = check_fixed(fixed, X)
     start = None if init is None else start_of(init, X, slab)
     n_atoms = check_n_atoms(n_atoms, start, fixed)
@@ -229,15 +223,9 @@ def sample_gibbs(
         if checkpoint is not None:
             asked["data"] = digest((chains.data, start, start_active, reference))
         saved = Checkpoint(checkpoint, asked)
-        if saved.state is not None:
-            watch(int(saved.state.i[0]), "resumed", saved.state)
-        state = saved.state if resume is None else resume.state
-        state = (
-            chains.start(random_state, start, start_active) if state is None else chains.program.place(state)
-        )
+        begin = partial(chains.start, random_state, start, start_active)
+        state = _warmed_up(chains, saved, resume, begin, counts["num_warmup"])
         if not saved.parts:
-            done = int(state.i[0]) if resume is None else 0
-            state = chains.warm_up(state, counts["num_warmup"] - done, partial(_save, chains, saved))
             saved.save_reference(_reference(reference, start, state, resume))
         chunk = _chunk(N, n_atoms, num_chains, X.dtype)
         state = _collect(chains, state, saved, keep_codes, n_draws, thinning, chunk)
@@ -248,13 +236,36 @@ def sample_gibbs(
     return GibbsDraws(samples, stats, moments, alignment, state, wall_time, random_state, settings | counts)
 
 
+def _check_reference(reference, n_features):
+    """Return the dictionary to follow, None if it has no atoms."""
+    if reference is None or getattr(reference, "shape", None) == (0, n_features):
+        return None
+    return check_matrix(reference, "reference", n_features=n_features)
+
+
 def _check_one_start(init, start_active, resume, checkpoint):
+    if resume is not None and not isinstance(resume, GibbsDraws):
+        raise TypeError(f"resume must be GibbsDraws, found {type(resume).__name__}")
     if checkpoint is not None and jax.process_count() > 1:
         raise ValueError(f"checkpoint needs one process, found {jax.process_count()}")
     if checkpoint is not None and resume is not None:
         raise ValueError("checkpoint goes on by itself where it was, found resume as well")
     if start_active is not None and not (init is None and resume is None):
         raise ValueError("start_active is for scattered starts, found init or resume as well")
+
+
+def _warmed_up(chains, saved, resume, begin, num_warmup):
+    """States from which to draw: where draws ended, or what is saved or where ``begin()`` begins, warmed up."""
+    if resume is not None:
+        return chains.program.place(resume.state)
+    if saved.state is None:
+        state = begin()
+    else:
+        chains.watch(int(saved.state.i[0]), "resumed", saved.state)
+        state = chains.program.place(saved.state)
+    if saved.parts:
+        return state
+    return chains.warm_up(state, num_warmup - int(state.i[0]), partial(_save, chains, saved))
 
 
 def _collect(chains, state, saved, keep_codes, wanted, thinning, chunk):

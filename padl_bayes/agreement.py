@@ -248,6 +248,11 @@ def posterior_atoms(samples, *, threshold=0.95, flip=True):
     TypeError, ValueError
         Draws that are missing or do not fit together, or ``threshold`` out of range.
     """
+    if not hasattr(samples, "keys"):
+        raise TypeError(
+            "samples must be a mapping of names to draws, such as posterior['posterior'], "
+            f"found {type(samples).__name__}"
+        )
     for name in ("dictionary", *(("activation_prob",) if "active" in samples else ())):
         if name not in samples:
             raise ValueError(f"samples must hold {name}, found {sorted(samples)}")
