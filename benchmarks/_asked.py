@@ -373,7 +373,7 @@ def _compressed():
                 f"RMSE of tokens in {share:.0%} of the bytes of codes alone, block {layer}", "PCA", "compress",
                 (f"tokens layer {layer}",), error_of_tokens("PCA", share, "codes"), ("at least", 1),
             )  # fmt: skip
-    for rule in ("atoms", "principal axes", "similarity (ToMe)", "random"):
+    for rule in ("atoms", "principal axes", "similarity (ToMe)", "similarity (ToMe), every block", "random"):
         what = f"speed-up at a CLS cosine of 0.99, {rule}"
         yield Line(what, "whole network", "compress", ("time and fidelity",), speed_up(rule))
     part = ("all layers",)

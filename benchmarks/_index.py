@@ -17,8 +17,8 @@ HEAD = """# Benchmarks
 
 Written by `python -m benchmarks` (`make bench`), which runs everything, by each benchmark that is run by itself, and by
 `python -m benchmarks --page` from the results at hand. Figures are how many times the rival's cost is ours, unless the
-first column says otherwise: medians, in brackets the least and the most that the repeats allow. Nothing is asked for
-where nothing stands under "asked"; machines are below the table.
+first column says otherwise: medians, in brackets the least and the most that the repeats allow, or for cosines of
+embeddings an interval of 95%. Nothing is asked for where nothing stands under "asked"; machines are below the table.
 """
 
 

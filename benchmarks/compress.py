@@ -28,9 +28,9 @@ numbers of components. All learn from the same tokens.
 Fewer tokens: from a block on, patches share tokens; shared tokens are means, count in attention for as many as they
 stand for, and each patch gets back what was added to its group. "atoms" splits groups along the atoms in which their
 tokens differ most, "principal axes" is the same along principal components, "leading atom" groups by the atom of
-largest correlation, "similarity" is ToMe's bipartite rule at one block, "random" keeps tokens at random. Times are of
-everything, choosing and merging included, in ONNX Runtime with one thread, each next to runs of the whole network on
-the same image.
+largest correlation, "similarity" is ToMe's bipartite rule at one block or, as its paper has it, in every block, between
+attention and perceptron, "random" keeps tokens at random. Times are of everything, choosing and merging included, in
+ONNX Runtime with one thread, each next to runs of the whole network on the same image.
 """
 
 # A kind of part: what runs it, its Markdown, its figure.
