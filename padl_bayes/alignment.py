@@ -104,6 +104,9 @@ class Alignment:
 
 
 def _unit_rows(dictionary):
+    # squares of large entries would overflow; powers of two change no digit
+    largest = np.abs(dictionary).max(axis=-1, keepdims=True, initial=0)
+    dictionary = np.ldexp(dictionary, -np.frexp(largest)[1])
     norms = np.linalg.norm(dictionary, axis=-1, keepdims=True)
     return dictionary / np.where(norms > 0, norms, 1)
 

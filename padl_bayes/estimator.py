@@ -183,7 +183,9 @@ class PADL(Conventions):
                 f"method='map' takes no batches: batch_size must be None, found {self.batch_size!r}"
             )
         options = self._budget() | {"nonnegative": self.nonnegative, "random_state": self.random_state}
-        with pass_progress(self.progress, map=self.max_iter or MAX_ITER) as callback:
+        with pass_progress(
+            self.progress, map=MAX_ITER if self.max_iter is None else self.max_iter
+        ) as callback:
             options["callback"] = callback
             if not is_target(self.alpha):
                 return fit_map(X, self.n_atoms, alpha=self.alpha, devices=self.devices, **options)

@@ -353,3 +353,14 @@ DRAWS = np.random.default_rng(16).standard_normal((2, 3, 4, 5))
 def test_bad_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_directions_of_large_and_tiny_atoms():
+    """Whose squares float32 does not hold."""
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(3, 4, 5)).astype(np.float32)
+    wanted = align(draws)
+    for scale in (2.0**100, 2.0**-100):
+        found = align(draws * np.float32(scale))
+        np.testing.assert_array_equal(found.permutation, wanted.permutation)
+        np.testing.assert_array_equal(found.reference, wanted.reference)

@@ -227,6 +227,8 @@ def description_length(storage, residual, n_samples, n_features):
         Less what depends on the resolution of the data only; it may be negative.
     """
     variance = (np.asarray(residual) + storage.distortion) / n_features
+    # samples that are all zero leave nothing over
+    variance = np.maximum(variance, np.finfo(np.float64).tiny)
     return storage.total + 0.5 * n_samples * n_features * np.log2(2 * np.pi * np.e * variance)
 
 
