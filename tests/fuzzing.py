@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 import padl_bayes as pb
 from padl_bayes import inference, tradeoff
+from padl_bayes.compress import compress_weights
+from padl_bayes.compress.comparison import compare_tokens
 from padl_bayes.compress.linear import sparse_linear
 from padl_bayes.compress.reduction import by_atoms, by_leading_atom, by_similarity
+from padl_bayes.compress.tokens import code_tokens, describe, fit_tokens
 from padl_bayes.exceptions import PadlWarning
 
 PACKAGE = str(Path(pb.__file__).parent)
@@ -109,8 +112,8 @@ class Target(NamedTuple):
 
 
 ARRAYS = ("X", "data", "dictionary", "draws", "reference", "codes", "active", "dictionary_a", "dictionary_b", "truth",
-          "dictionary_init", "codes_init", "alphas", "X_held_out", "init", "tokens", "keys",
-          "mean", "weight", "bias")  # fmt: skip
+          "dictionary_init", "codes_init", "alphas", "X_held_out", "init", "tokens", "train", "held_out", "keys",
+          "mean", "weight", "bias", "activations", "moments")  # fmt: skip
 
 
 def _fitted(method):
@@ -128,15 +131,36 @@ def _compare(fit, **settings):
     return pb.compare(fit, **settings)
 
 
+def _compress_weights(weight, activations=None, moments=None, **settings):
+    of_layer = {"activations": activations, "moments": moments}
+    given = {name: {"weights": value} for name, value in of_layer.items() if value is not None}
+    return {
+        name: option.loss
+        for name, option in compress_weights({"weights": weight}, **settings, **given).items()
+    }
+
+
 def _of_compression():
     """Functions of `padl_bayes.compress` that need no network."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PadlWarning)
+        found = fit_tokens(GOOD, K, max_iter=8)
     grouped = dict(tokens=GOOD, dictionary=ATOMS, mean=np.zeros(P), n_groups=2)
     layer = dict(dictionary=ATOMS, mean=np.zeros(P), weight=np.eye(P, 3), bias=np.zeros(3))
     return {
+        "fit_tokens": Target(fit_tokens, dict(tokens=GOOD, n_atoms=K, max_iter=4)),
+        "code_tokens": Target(code_tokens, dict(found=found, tokens=GOOD)),
+        "describe": Target(describe, dict(found=found, tokens=GOOD)),
+        "compare_tokens": Target(
+            compare_tokens, dict(found=found, train=GOOD, held_out=GOOD, methods=["PCA"])
+        ),
         "by_leading_atom": Target(by_leading_atom, grouped),
         "by_atoms": Target(by_atoms, grouped),
         "by_similarity": Target(by_similarity, dict(keys=GOOD, n_groups=2)),
         "sparse_linear": Target(sparse_linear, layer),
+        "compress_weights": Target(
+            _compress_weights, dict(weight=GOOD, share=1.0, methods=["plain rounding"])
+        ),
     }
 
 
@@ -201,6 +225,8 @@ def names_of(target):
     """Arguments that can be given."""
     if target.function in (_fit_estimator,):
         return ["X", "mask", *(n for n in inspect.signature(pb.PADL).parameters if n != "progress")]
+    if target.function is _compress_weights:
+        return ["weight", *(n for n in inspect.signature(compress_weights).parameters if n != "weights")]
     if target.function is _compare:
         return ["fit", *(n for n in inspect.signature(pb.compare).parameters if n != "fits")]
     parameters = inspect.signature(target.function).parameters

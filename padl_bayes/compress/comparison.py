@@ -15,7 +15,7 @@ from padl_bayes._options import check_sequence
 from padl_bayes._validation import check_scalar
 from padl_bayes.compress.baselines import PricedClusters, k_means, pca, top_k
 from padl_bayes.compress.pricing import Cost, Priced
-from padl_bayes.compress.tokens import check_tokens, code_tokens, default_step
+from padl_bayes.compress.tokens import check_found, check_tokens, code_tokens, cost_at_default, default_step
 from padl_bayes.rivals import LABELS, learn_sklearn
 
 STORAGE_TOL = 0.002
@@ -146,7 +146,7 @@ def compare_tokens(found, train, held_out, *, others=(), methods=RULES, shares=(
     TypeError, ValueError
         Bad input: tokens with NaN, of another width, or none; an unknown method.
     """
-    width = len(found.mean)
+    width = len(check_found(found).mean)
     train, held_out = (
         check_tokens(tokens, name, n_features=width).astype(np.float64)
         for tokens, name in ((train, "train"), (held_out, "held_out"))
@@ -155,9 +155,14 @@ def compare_tokens(found, train, held_out, *, others=(), methods=RULES, shares=(
     unknown = [name for name in methods if name not in RULES]
     if unknown:
         raise ValueError(f"methods must be of {', '.join(RULES)}, found {unknown[0]!r}")
-    shares = [check_scalar(share, "shares", strict=True) for share in shares]
+    shares = [
+        check_scalar(share, "shares", strict=True) for share in check_sequence(shares, "shares", "numbers")
+    ]
+    others = [check_found(other, "others") for other in check_sequence(others, "others", "fits")]
+    if any(len(other.mean) != width for other in others):
+        raise ValueError(f"others must be fits of tokens of width {width}, as found")
     codes, step = code_tokens(found, held_out), default_step(found)
-    full = Priced(held_out, found.mean, codes, found.dictionary).cost(step)
+    full = cost_at_default(found, held_out, codes, "held_out")
     targets = [
         (share, counted, share * n_bytes)
         for counted, n_bytes in zip(COUNTED, (full.n_bytes, full.n_bytes_codes), strict=True)

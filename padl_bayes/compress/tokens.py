@@ -1,5 +1,6 @@
 """Dictionaries of tokens: fitted, coded, and what they cost."""
 
+import contextlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,10 +35,18 @@ class TokenFit(NamedTuple):
 
 def check_tokens(tokens, name="tokens", *, n_features=None):
     """Return tokens as a float32 or float64 matrix; one leading axis of images more is allowed."""
-    tokens = np.asarray(tokens) if not hasattr(tokens, "ndim") else tokens
-    if tokens.ndim == 3:
-        tokens = tokens.reshape(-1, tokens.shape[2])
+    with contextlib.suppress(ValueError):  # rows of different lengths, which `check_matrix` refuses
+        if np.ndim(tokens) == 3:
+            tokens = np.asarray(tokens)
+            tokens = tokens.reshape(-1, tokens.shape[2])
     return check_matrix(tokens, name, n_features=n_features)
+
+
+def check_found(found, name="found"):
+    """Return a `TokenFit`."""
+    if not isinstance(found, TokenFit):
+        raise TypeError(f"{name} must be a TokenFit of fit_tokens, found {type(found).__name__}")
+    return found
 
 
 def fit_tokens(
@@ -107,7 +116,7 @@ def code_tokens(found, tokens, *, tol=1e-5):
     -------
     ndarray, shape (N, K_active)
     """
-    tokens = check_tokens(tokens, n_features=len(found.mean))
+    tokens = check_tokens(tokens, n_features=len(check_found(found).mean))
     centred = (tokens - found.mean).astype(found.dictionary.dtype)
     if not isinstance(found.fit, MapFit):
         return sparse_codes(code_em(centred, found.fit))
@@ -152,8 +161,16 @@ def describe(found, tokens):
     -------
     Cost
     """
-    tokens = check_tokens(tokens, n_features=len(found.mean))
-    return cost_of(tokens, found.mean, code_tokens(found, tokens), found.dictionary, default_step(found))
+    tokens = check_tokens(tokens, n_features=len(check_found(found).mean))
+    return cost_at_default(found, tokens, code_tokens(found, tokens), "tokens")
+
+
+def cost_at_default(found, tokens, codes, name):
+    """`cost_of` at the default step of a fit; tokens far larger than those that it was fitted to are refused."""
+    try:
+        return cost_of(tokens, found.mean, codes, found.dictionary, default_step(found))
+    except ValueError as error:
+        raise ValueError(f"{name} must be of the size of those that the fit has seen: {error}") from error
 
 
 def stability(fits, *, threshold=0.9):

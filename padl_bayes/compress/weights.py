@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import null_space
 
+from padl_bayes._options import check_callback, check_mapping, check_sequence
 from padl_bayes._validation import check_choice, check_matrix, check_scalar
 from padl_bayes.compress import factors
 from padl_bayes.compress.allocation import Curve, allocate
@@ -17,6 +18,8 @@ from padl_bayes.inference.map import fit_map
 # l1 weight in steps; l_inf weight in steps times rows: an atom's share of the penalty is about what its entries cost
 SPARSITY, PARSIMONY = 0.35, 0.003
 FIT_PASSES = 8
+# what is stored is float32, and squares are summed on the way
+LARGEST = 1e30
 # steps in root mean squares of what is coded, and atoms as a share of its width
 SPARSE = ((2.8, 1 / 8), (2, 1 / 4), (1.4, 1 / 4), (1, 1 / 3), (0.7, 1 / 2), (0.5, 3 / 4))
 FINE = (0.25, 0.06, 2**-6, 2**-9, 2**-12)
@@ -187,17 +190,40 @@ def compress_weights(weights, share, *, activations=None, moments=None, methods=
         constriction is not installed.
     """
     share = check_scalar(share, "share", strict=True, maximum=1.0)
+    methods = check_sequence(methods, "methods", "names of methods")
     methods = [check_choice(method, "methods", list(METHODS)) for method in methods]
+    report, weights = check_callback(report, "report"), check_mapping(weights, "weights")
     matrices = {name: check_matrix(weight, f"weights[{name!r}]") for name, weight in weights.items()}
     if not matrices or not methods:
         raise ValueError("weights and methods must hold at least one each")
-    roots = roots_of(matrices, activations or {}, moments or {})
+    for name, matrix in matrices.items():
+        if np.abs(matrix).max() > LARGEST:
+            raise ValueError(
+                f"weights[{name!r}] must be within {LARGEST:.2g}, found {np.abs(matrix).max():.2g}"
+            )
+    importance = _check_importance(importance, matrices)
+    given = check_mapping(activations, "activations"), check_mapping(moments, "moments")
+    roots = roots_of(matrices, *given)
     options: dict = {}
     for name, matrix in matrices.items():
         if report is not None:
             report(name)
         options[name] = [o for method in methods for o in options_of(matrix, roots[name], method)]
-    return within(options, share * 4 * sum(matrix.size for matrix in matrices.values()), importance)
+    budget = share * 4 * sum(matrix.size for matrix in matrices.values())
+    try:
+        return within(options, budget, importance)
+    except ValueError as error:
+        raise ValueError(f"share is too small: {error}") from error
+
+
+def _check_importance(importance, matrices):
+    """Return a number, zero or more, for each layer; None if none is given."""
+    if importance is None:
+        return None
+    importance = check_mapping(importance, "importance")
+    if set(importance) != set(matrices):
+        raise ValueError(f"importance must have a number, at least zero, for each of {', '.join(matrices)}")
+    return {name: check_scalar(importance[name], f"importance[{name!r}]") for name in matrices}
 
 
 def roots_of(matrices, activations, moments):
@@ -222,8 +248,15 @@ def roots_of(matrices, activations, moments):
                     f"{what}[{name!r}] must have {matrix.shape[1]} columns, as a weight of shape {matrix.shape} "
                     f"takes, found {moment.shape[1]}"
                 )
-            roots[name] = root_of(moment)
+            roots[name] = _root_of(moment, f"{what}[{name!r}]")
     return roots
+
+
+def _root_of(moment, name):
+    try:
+        return root_of(moment)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def within(options, budget, importance=None):
