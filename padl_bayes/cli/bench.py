@@ -23,7 +23,9 @@ def _checkout(root):
     return root
 
 
-@click.command(epilog=examples("padl bench --quick", "padl bench synthetic"))
+@click.command(
+    short_help="Run benchmarks, in a checkout.", epilog=examples("padl bench --quick", "padl bench synthetic")
+)
 @click.argument("names", nargs=-1)
 @click.option("--quick", is_flag=True, help="Toy runs, which write nothing.")
 @saying_options

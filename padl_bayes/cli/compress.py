@@ -19,11 +19,12 @@ NETWORKS = (".safetensors", ".onnx")
 
 
 @click.command(
+    short_help="Write tokens or weights in few bytes.",
     epilog=examples(
         "padl compress tokens.npy --out tokens.padl --n-atoms 256",
         "padl compress model.safetensors --out fc1.padlw --layers encoder.layer.*.intermediate.dense.weight "
         "--calibration acts.npz --bytes 0.06",
-    )
+    ),
 )
 @path_argument("source")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")

@@ -14,7 +14,10 @@ from padl_bayes.cli._common import (
 )
 
 
-@click.command(epilog=examples("padl demo --out demo --quick"))
+@click.command(
+    short_help="Fit, compare, sample and report, on real data.",
+    epilog=examples("padl demo --out demo --quick"),
+)
 @out_option
 @overwrite_option
 @click.option("--quick", is_flag=True, help="A toy run that only shows that everything works.")

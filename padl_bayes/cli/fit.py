@@ -19,11 +19,12 @@ from padl_bayes.cli._data import N_ATOMS, SLABS, read_data
 
 
 @click.command(
+    short_help="Learn a dictionary from data.",
     epilog=examples(
         "padl fit X.npy --out run",
         "padl fit digits.csv --out run --n-atoms 64 --nonnegative --image-shape 8x8",
         "padl fit photographs/ --out run --patch-shape 12x12 --n-patches 50000 --json",
-    )
+    ),
 )
 @path_argument("data")
 @out_option
@@ -66,6 +67,10 @@ def fit(
         check_folder(out, overwrite=overwrite)
         X, image_shape = read_data(data, key, patch_shape, n_patches, image_shape, seed)
         X, _ = check_training_data(X)
+        click.echo(
+            f"{data.name}: {X.shape[0]:,} samples of {X.shape[1]} features, {held_out:.3g} of them held out",
+            err=True,
+        )
         page, status = fit_run(
             X,
             out,

@@ -28,11 +28,12 @@ def _left(out):
 
 
 @click.command(
+    short_help="Draw from the posterior.",
     epilog=examples(
         "padl sample run --out posterior",
         "padl sample X.npy --out posterior --n-atoms 16 --num-samples 2000",
         "padl sample X.npy --out posterior --n-atoms 16 --num-samples 2000 --resume",
-    )
+    ),
 )
 @path_argument("source")
 @out_option

@@ -34,10 +34,11 @@ class _Target(click.ParamType):
 
 
 @click.command(
+    short_help="Weigh sparsity, storage and accuracy.",
     epilog=examples(
         "padl tradeoff run --out tradeoff",
         "padl tradeoff X.npy --out tradeoff --n-atoms 64 --target nonzeros=5 --format json",
-    )
+    ),
 )
 @path_argument("source")
 @out_option
@@ -91,7 +92,7 @@ def tradeoff(
             fitted_to(estimator, X), out, target, **options, progress=estimator.progress
         )
     click.echo(
-        f"alpha = {point['alpha'][0]:.6g} {point['alpha'][1]:.6g}: {point['active']} atoms, "
+        f"--alpha {point['alpha'][0]:.6g} {point['alpha'][1]:.6g}: {point['active']} atoms, "
         f"{point['nonzeros']:.3g} nonzeros a sample, {point['bytes']:.0f} bytes, RMSE {point['rmse']:.4g}",
         err=True,
     )

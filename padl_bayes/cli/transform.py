@@ -15,7 +15,9 @@ from padl_bayes.cli._common import (
 )
 
 
-@click.command(epilog=examples("padl transform run X.npy --out codes.npy"))
+@click.command(
+    short_help="Code samples with a fit.", epilog=examples("padl transform run X.npy --out codes.npy")
+)
 @path_argument("fit")
 @path_argument("data")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, .npy.")

@@ -34,6 +34,8 @@ def test_help_tells_exit_codes_and_completion_works():
     done = run("--help")
     assert "Exit codes: 0 done; 1 an error" in done.output
     assert "130 interrupted" in done.output
+    commands = done.output.split("Commands:")[1].split("Exit codes")[0]
+    assert all(line.endswith(".") and "..." not in line for line in commands.strip().splitlines())
     for shell in ("bash", "zsh", "fish"):
         assert f"_PADL_COMPLETE={shell}_source padl" in done.output
         environment = {"_PADL_COMPLETE": f"{shell}_source"}

@@ -17,6 +17,7 @@ def test_fit_writes_what_the_estimator_finds(data, tmp_path, X):
     done = run("fit", data, "--out", tmp_path / "out", *SETTINGS, "--held-out", "0.2", "--image-shape", "5x5")
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(tmp_path / "out" / "report.html")
+    assert f"{data.name}: {len(X)} samples of 25 features, 0.2 of them held out" in done.stderr
     train = datasets.split(X, 0.2, seed=0).train
     expected = PADL(8, "map", alpha=(1.0, 20.0), max_iter=20).fit
     with pytest.warns(padl_bayes.ConvergenceWarning):

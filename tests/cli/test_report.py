@@ -20,6 +20,9 @@ def test_report_on_a_posterior(tmp_path):
     copied = from_netcdf(tmp_path / "out" / "posterior.nc")
     np.testing.assert_array_equal(copied["posterior"]["noise_scale"].values, samples["noise_scale"])
     assert "2 chains of 30 draws" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    again = run("report", tmp_path / "out", "--out", tmp_path / "of a folder")
+    assert again.exit_code == 0, again.output
+    check_refused(run("report", tmp_path, "--out", tmp_path / "new"), "posterior.nc")
     (tmp_path / "broken.nc").write_bytes(b"no")
     check_refused(run("report", tmp_path / "broken.nc", "--out", tmp_path / "new"), "broken.nc")
     check_refused(run("report", tmp_path / "none.nc", "--out", tmp_path / "new"), "none.nc")

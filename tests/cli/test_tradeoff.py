@@ -20,6 +20,7 @@ def test_tradeoff_writes_the_points_and_the_one_chosen(fits, tmp_path, X, target
     chosen = json.loads((out / "point.json").read_text("utf-8"))
     assert json.loads(done.stdout)["point"] == chosen
     assert chosen["alpha"] == list(point.alpha)
+    assert f"--alpha {point.alpha[0]:.6g} {point.alpha[1]:.6g}: " in done.stderr
     assert chosen["bytes"] == point.bits / 8
     assert chosen["atoms"] == point.atoms.tolist()
     if kind == "json":
