@@ -23,9 +23,12 @@ class _MostRemainingColumn(TimeRemainingColumn):
         return Text("") if task.total is None or task.finished else Text.assemble("at most ", left)
 
 
-def _bar(left, **options):
+def _bar(left, transient=False):
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), left)
-    return Progress(*columns, console=Console(stderr=True), **options)
+    console = Console(stderr=True)
+    # elsewhere a bar that goes leaves an empty line
+    disable = transient and not (console.is_terminal or console.is_jupyter)
+    return Progress(*columns, console=console, transient=transient, disable=disable)
 
 
 def _show(progress, task, bounds, *state):

@@ -373,12 +373,13 @@ def test_what_is_no_file_of_ours_is_named(tmp_path):
 
 
 def test_what_a_killed_run_left_goes_after_a_day(tmp_path):
-    abandoned, begun, folder = (tmp_path / f"{UNFINISHED}{name}" for name in ("old", "new", "folder"))
-    for path in (abandoned, begun):
+    abandoned, begun, folder = (tmp_path / f"{UNFINISHED}{digit * 16}" for digit in "a1f")
+    other = tmp_path / f"{UNFINISHED}notes"
+    for path in (abandoned, begun, other):
         path.write_bytes(b"part")
     folder.mkdir()
     now = time.time()
-    for path, hours in ((abandoned, 24.1), (begun, 23.9), (folder, 99)):
+    for path, hours in ((abandoned, 24.1), (begun, 23.9), (folder, 99), (other, 99)):
         os.utime(path, (now, now - 3600 * hours))
     write_whole(tmp_path / "whole", lambda path: path.write_bytes(b"all"))
-    assert {path.name for path in tmp_path.iterdir()} == {"whole", begun.name, folder.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", begun.name, folder.name, other.name}

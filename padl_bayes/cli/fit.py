@@ -67,10 +67,6 @@ def fit(
         check_folder(out, overwrite=overwrite)
         X, image_shape = read_data(data, key, patch_shape, n_patches, image_shape, seed)
         X, _ = check_training_data(X)
-        click.echo(
-            f"{data.name}: {X.shape[0]:,} samples of {X.shape[1]} features, {held_out:.3g} of them held out",
-            err=True,
-        )
         page, status = fit_run(
             X,
             out,

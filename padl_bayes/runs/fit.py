@@ -65,8 +65,9 @@ def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overw
             files={FIT: partial(save, estimator)},
             overwrite=overwrite,
         )
+    kept = f" ({len(aside)} more held out)" if held_out else ""
     found = f"{estimator.n_active_} active atoms, noise scale {estimator.noise_scale_:.4g}"
-    return page, f"{found}; {estimator.status_}"
+    return page, f"{len(train)} samples of {X.shape[1]} features{kept}: {found}; {estimator.status_}"
 
 
 def _section(estimator, aside, image_shape):

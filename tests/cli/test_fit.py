@@ -17,11 +17,11 @@ def test_fit_writes_what_the_estimator_finds(data, tmp_path, X):
     done = run("fit", data, "--out", tmp_path / "out", *SETTINGS, "--held-out", "0.2", "--image-shape", "5x5")
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(tmp_path / "out" / "report.html")
-    assert f"{data.name}: {len(X)} samples of 25 features, 0.2 of them held out" in done.stderr
     train = datasets.split(X, 0.2, seed=0).train
     expected = PADL(8, "map", alpha=(1.0, 20.0), max_iter=20).fit
     with pytest.warns(padl_bayes.ConvergenceWarning):
         estimator = expected(train)
+    assert f"{len(train)} samples of 25 features ({len(X) - len(train)} more held out): " in done.stderr
     assert f"{estimator.n_active_} active atoms, noise scale {estimator.noise_scale_:.4g}" in done.stderr
     assert estimator.status_ in done.stderr
     read = {name: np.load(tmp_path / "out" / f"{name}.npy") for name in ("components", "codes", "usage")}
