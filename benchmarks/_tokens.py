@@ -4,6 +4,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 import padl_bayes as pb
 from padl_bayes.compress import comparison, images
@@ -284,7 +285,9 @@ def draw_tokens(figure, name, result):
             size = [row["n_bytes"] if counted == "all" else _codes(row) for row in rows]
             ax.plot(size, [row["rmse_stored"] for row in rows], "o-", markersize=3, label=method)
         ax.set(xlabel=label, ylabel="RMSE as stored, held out", xscale="log")
-    one.legend(frameon=False, fontsize="x-small")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    figure.legend(*one.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     predicted = result["frontier"]
     shown = three.scatter(predicted["nonzeros"], predicted["rmse"], c=predicted["active"], s=8)
     figure.colorbar(shown, ax=three, label="active atoms")
