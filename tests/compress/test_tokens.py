@@ -185,6 +185,7 @@ def test_tokens_that_cannot_be_used(tokens, message):
         (lambda f: module.fit_tokens(TRAIN, 4, alpha=(1, 1)), "alpha goes with"),
         (lambda f: module.fit_tokens(TRAIN, 4, noise_scale=0.1), "noise_scale goes with"),
         (lambda f: module.fit_tokens(TRAIN, 4, method="fixed", noise_scale=0), "noise_scale must be"),
+        (lambda f: module.fit_tokens(np.ones((9, 4)), 4), "tokens must differ"),
         (lambda f: module.stability([f]), "two or more"),
     ],
 )
