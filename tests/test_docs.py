@@ -142,6 +142,8 @@ def test_code_of_a_page_runs(page):
 
 
 @pytest.mark.slow
+# ArviZ 0.23 calls matplotlib 3.11 in ways that are on their way out
+@pytest.mark.filterwarnings("ignore::matplotlib.MatplotlibDeprecationWarning")
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "page", [page for page in WITH_CODE if any(block.slow for block in blocks_of(page))], ids=name_of
