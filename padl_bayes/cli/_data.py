@@ -43,18 +43,19 @@ def read_source(path, reading, fitting, *, image_shape, seed, progress):
     reading, fitting : dict
         Options of `reading_options` and `fitting_options`, which do not apply to a fit.
     image_shape : tuple of int or None
+        That of the fit if None.
     seed : int
     progress : bool
     """
     from padl_bayes._validation import check_training_data
     from padl_bayes.estimator import PADL
-    from padl_bayes.runs import holds_fit, load_fit
+    from padl_bayes.runs import holds_fit, image_shape_of, load_fit
 
     if holds_fit(path):
         given = [name for name, value in (reading | fitting).items() if value is not None]
         if given:
             raise ValueError(f"{given[0]} only applies to data, found the fit {str(path)!r}")
-        return load_fit(path).set_params(progress=progress), None, image_shape
+        return load_fit(path).set_params(progress=progress), None, image_shape or image_shape_of(path)
     X, image_shape = read_data(path, **reading, image_shape=image_shape, seed=seed)
     X, _ = check_training_data(X)
     settings = {"n_atoms": N_ATOMS} | {name: value for name, value in fitting.items() if value is not None}

@@ -6,6 +6,7 @@ from padl_bayes.runs.posterior import posterior_run as posterior_run
 from padl_bayes.runs.posterior import sample_run as sample_run
 from padl_bayes.runs.sources import fitted_to as fitted_to
 from padl_bayes.runs.sources import holds_fit as holds_fit
+from padl_bayes.runs.sources import image_shape_of as image_shape_of
 from padl_bayes.runs.sources import load_fit as load_fit
 from padl_bayes.runs.tradeoff import tradeoff_run as tradeoff_run
 from padl_bayes.runs.transform import transform_run as transform_run

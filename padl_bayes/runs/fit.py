@@ -12,7 +12,7 @@ from padl_bayes.persistence import save
 from padl_bayes.plots.atoms import check_image_shape
 from padl_bayes.progress import work_progress
 from padl_bayes.report import check_folder, em_section, map_section, write_report
-from padl_bayes.runs.sources import FIT
+from padl_bayes.runs.sources import FIT, IMAGE_SHAPE
 
 
 def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overwrite=False):
@@ -61,7 +61,7 @@ def fit_run(X, folder, settings, *, title, image_shape=None, held_out=0.1, overw
                 ("noise scale", f"{estimator.noise_scale_:.4g}"),
                 ("nonzero codes a sample", f"{np.count_nonzero(codes) / len(codes):.3g}"),
             ],
-            arrays=_arrays(estimator, codes),
+            arrays=_arrays(estimator, codes, image_shape),
             files={FIT: partial(save, estimator)},
             overwrite=overwrite,
         )
@@ -81,8 +81,10 @@ def _lead(estimator, train, aside):
     return f"{estimator!r} on {len(train)} samples of {train.shape[1]} features{kept_aside}."
 
 
-def _arrays(estimator, codes):
+def _arrays(estimator, codes, image_shape):
     arrays = {"components": estimator.components_, "codes": codes, "usage": estimator.usage_}
+    if image_shape is not None:
+        arrays[IMAGE_SHAPE] = np.asarray(image_shape)
     if estimator.method == "em":
         arrays["activation_log_odds"] = estimator.activation_log_odds_
     return arrays

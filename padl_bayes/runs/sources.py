@@ -2,16 +2,25 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from padl_bayes.estimator import PADL
 from padl_bayes.persistence import load
 
 FIT = "fit.padl"
+IMAGE_SHAPE = "image_shape"
 
 
 def holds_fit(path):
     """Whether a path names a file .padl or a folder with a fit, and no data."""
     path = Path(path)
     return path.suffix.lower() == ".padl" or (path / FIT).is_file()
+
+
+def image_shape_of(path):
+    """Height and width that a folder of `fit_run` drew its atoms with; None if it drew lines or is no such folder."""
+    kept = Path(path) / f"{IMAGE_SHAPE}.npy"
+    return tuple(np.load(kept, allow_pickle=False).tolist()) if kept.is_file() else None
 
 
 def load_fit(path):

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 import padl_bayes
 from padl_bayes import PADL, datasets
 from padl_bayes.cli import main
+from padl_bayes.cli._data import read_source
+from padl_bayes.runs import image_shape_of
 from tests.cli.commands import SETTINGS, check_refused, run
 
 
@@ -31,12 +33,16 @@ def test_fit_writes_what_the_estimator_finds(data, tmp_path, X):
     kept = padl_bayes.load(tmp_path / "out" / "fit.padl")
     np.testing.assert_array_equal(kept.transform(X), read["codes"])
     assert (tmp_path / "out" / "fit-dictionary.png").is_file()
+    options = dict(reading={}, fitting={}, seed=0, progress=False)
+    assert read_source(tmp_path / "out", image_shape=None, **options)[2] == (5, 5)
+    assert read_source(tmp_path / "out", image_shape=(1, 25), **options)[2] == (1, 25)
 
 
 def test_fit_by_em_writes_log_odds(data, tmp_path):
     options = ["--quiet", "--n-atoms", "16", "--nonnegative", "--max-iter", "100", "--held-out", "0"]
     done = run("fit", data, "--out", tmp_path / "out", *options)
     assert done.exit_code == 0, done.output
+    assert image_shape_of(tmp_path / "out") is None
     odds = np.load(tmp_path / "out" / "activation_log_odds.npy")
     assert odds.shape == (len(np.load(tmp_path / "out" / "components.npy")),)
 
