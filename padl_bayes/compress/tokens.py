@@ -89,7 +89,7 @@ def fit_tokens(
         if method != "fixed":
             raise ValueError("noise_scale goes with method='fixed': the others estimate it")
     if not np.any(tokens != tokens[0]):
-        raise ValueError("tokens must differ, found all the same: there is nothing to learn")
+        raise ValueError("tokens must not be constant, found all the same: there is nothing to learn")
     mean = tokens.mean(axis=0)
     centred = tokens - mean
     if method == "em":

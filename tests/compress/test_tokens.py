@@ -165,7 +165,7 @@ BAD = [
     (np.where(np.eye(400, P) > 0, np.nan, TRAIN), "12 NaN"),
     (TRAIN[:0], "empty"),
     (TRAIN[0], "2 dimensions"),
-    (np.ones((5, P)), "constant|repeated"),
+    (np.ones((5, P)), "tokens must not be constant"),
 ]
 
 
@@ -185,7 +185,6 @@ def test_tokens_that_cannot_be_used(tokens, message):
         (lambda f: module.fit_tokens(TRAIN, 4, alpha=(1, 1)), "alpha goes with"),
         (lambda f: module.fit_tokens(TRAIN, 4, noise_scale=0.1), "noise_scale goes with"),
         (lambda f: module.fit_tokens(TRAIN, 4, method="fixed", noise_scale=0), "noise_scale must be"),
-        (lambda f: module.fit_tokens(np.ones((9, 4)), 4), "tokens must differ"),
         (lambda f: module.stability([f]), "two or more"),
     ],
 )

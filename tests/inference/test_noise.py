@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from padl_bayes.inference import noise
+from padl_bayes.inference import drawn_codes, noise
 from padl_bayes.kernels import draw_tiles
 from tests.inference.problems import problem_with
 from tests.oracles import noise_level
@@ -72,7 +72,7 @@ def with_every_code_in_use(monkeypatch):
     def draw(slab, residual, codes, atoms, *others):
         return draw_tiles(slab, residual, codes, atoms._replace(usage_logit=atoms.usage_logit + 50), *others)
 
-    monkeypatch.setattr(noise, "draw_tiles", draw)
+    monkeypatch.setattr(drawn_codes, "draw_tiles", draw)
 
 
 @pytest.mark.usefixtures("x64", "traced_anew")
