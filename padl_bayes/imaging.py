@@ -1,7 +1,7 @@
 """Restoration of grey images: noise taken out, missing pixels filled in, neither told how strong the noise is.
 
 Every overlapping patch is coded with a dictionary learned on patches of the image itself, by posterior means, and the
-patches are averaged, each weighted by the inverse of its posterior variance.
+patches are averaged, the surer a patch the greater its weight.
 """
 
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from ._options import check_generator_seed
 from ._validation import as_real_array, check_choice, check_count, check_scalar
+from .flat_noise import flat_noise_scale
 from .inference.drawn_codes import moments_by_draws
 from .inference.fixed_size import learn
 
@@ -20,6 +21,8 @@ PATCHES_PER_ATOM = 1000
 FEWEST_ATOMS = 16
 ENOUGH_SIGNAL = 0.75
 CODED_AT_ONCE = 32768
+SWEEPS = 40
+STEEPNESS = 1.5
 
 
 class Restored(NamedTuple):
@@ -152,7 +155,9 @@ def _reconstruct(learned, source, rows, rng):
     """Pixels (N, P) of the patches in some rows, their variances (N, P), and how many use each atom (K,)."""
     X, mask, mean = source.features(rows, slice(None))
     atoms = learned.dictionary @ source.basis
-    coded = moments_by_draws(X, learned, atoms, mask=mask, random_state=int(rng.integers(2**31)))
+    coded = moments_by_draws(
+        X, learned, atoms, mask=mask, n_sweeps=SWEEPS, random_state=int(rng.integers(2**31))
+    )
     # the mean, or what the background is off by, is known no better than this
     offset = learned.noise_scale**2 / atoms.shape[1]
     variance = source.scale**2 * (coded.variance + offset)
@@ -169,7 +174,8 @@ def _average(learned, source, random_state):
     for start in range(0, n_rows, step):
         found, variance, count = _reconstruct(learned, source, slice(start, start + step), rng)
         shape = (-1, n_columns, source.patch, source.patch)
-        weights = (1 / variance.mean(axis=1)).reshape(shape[:2])
+        # errors of overlapping patches go together, which favours the surer one beyond the inverse of its variance
+        weights = (variance.mean(axis=1) / source.scale**2).reshape(shape[:2]) ** -STEEPNESS
         add_patches(found.reshape(shape), weights, start, total, weight)
         add_patches(variance.reshape(shape), weights, start, spread, again)
         users += count
@@ -200,7 +206,10 @@ def _learn(source, settings):
     chosen = rng.permutation(usable)[: settings.n_patches]
     X, mask, _ = source.features(*np.unravel_index(chosen, source.grid))
     n_atoms = settings.n_atoms or _affordable_atoms(X if mask is None else None, n_rows * n_columns)
-    noise_scale = None if settings.noise_scale is None else settings.noise_scale / source.scale
+    if settings.noise_scale is not None:
+        noise_scale = settings.noise_scale / source.scale
+    else:
+        noise_scale = flat_noise_scale(X) if mask is None else None
     return learn(
         X, n_atoms, mask=mask, noise_scale=noise_scale, slab=settings.slab, random_state=settings.random_state
     )
@@ -286,7 +295,9 @@ def denoise(
     Notes
     -----
     Each patch's mean is kept and the rest of it coded. What overlapping patches say of a pixel is averaged (Elad,
-    Aharon, IEEE TIP 15(12), 2006), each weighted by the inverse of its posterior variance.
+    Aharon, IEEE TIP 15(12), 2006), each weighted by its posterior variance to the power -1.5. The noise level is that
+    of flat patches, where a tenth of the image is flat (within 2 % on photographs); elsewhere it is learned with the
+    dictionary, and texture that no atom explains counts as noise.
 
     Examples
     --------

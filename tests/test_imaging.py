@@ -69,7 +69,7 @@ def some_learned(n_features):
     return Learned(atoms, np.full(8, 0.3), np.full(8, 0.7), 0.5, 0.5, 1.0, "bernoulli_laplace")
 
 
-def made_moments(X, learned, outputs, *, mask=None, random_state):
+def made_moments(X, learned, outputs, *, mask=None, n_sweeps, random_state):
     """Moments that are a plain function of each sample."""
     codes = X @ learned.dictionary.T
     return Moments(codes @ outputs, (codes**2) @ outputs**2, 1 / (1 + np.exp(1 - np.abs(codes))))
@@ -93,7 +93,7 @@ def test_overlapping_patches_are_averaged_by_their_precision(monkeypatch):
                 atom = (learned.dictionary[k] @ basis).reshape(4, 4)
                 pixels = pixels + scale * codes[k] * atom
                 variance = variance + scale**2 * codes[k] ** 2 * atom**2
-            w = 1 / variance.mean()
+            w = variance.mean() ** -1.5
             total[i : i + 4, j : j + 4] += w * pixels
             spread[i : i + 4, j : j + 4] += w * variance
             weight[i : i + 4, j : j + 4] += w
