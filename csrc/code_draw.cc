@@ -54,7 +54,7 @@ class GibbsDraws {
     const T usage = T(1) / (T(1) + std::exp(-logit)), unused = T(1) / (T(1) + std::exp(logit));
     alignas(kBytes) T uniform[kPadded], linear[kBlock<T>], weights[kBlock<T>], codes[kBlock<T>] = {};
     uniforms<kPadded>(block.keys[0], block.keys[1], 3 * k + 2, uniform);
-    int used[kBlock<T>], count = 0;
+    int used[kBlock<T> + kWords], count = 0;
     for (int i = 0; i < kVectors; ++i) {
       const Vec<T> own = weight[i] * old[i], c = precision * (row[i] + own);
       store(linear + i * kLanes<T>, c);
@@ -64,10 +64,7 @@ class GibbsDraws {
                  : use<slab, T, T>(c, common_[k], usage, unused, rate);
       // What is not a number is used, so that it stays.
       const Bits<T> not_used = (on[i] == T(0)) | (load(uniform + i * kLanes<T>) >= probability);
-      for (int j = 0; j < kLanes<T>; ++j) {
-        used[count] = i * kLanes<T> + j;
-        count += !not_used[j];
-      }
+      count += numbers_where<T>(~not_used, i * kLanes<T>, used + count);
     }
     for (int first = 0; first < count; first += kLanes<T>)
       draw_some<masked>(k, block, used + first, std::min(count - first, kLanes<T>), linear, weights, codes);

@@ -35,21 +35,29 @@ PADL_INLINE void threefry(Words key0, Words key1, uint32_t counter, Words* high,
   *low = y;
 }
 
-// jax.random.uniform of these words on (eps / 2, 1 - eps / 2).
-PADL_INLINE double uniform_of(uint32_t high, uint32_t low, double) {
-  constexpr double eps = std::numeric_limits<double>::epsilon();
-  const uint64_t bits = ((uint64_t{high} << 32 | low) >> 12) | 0x3ff0000000000000u;
-  double value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return std::max(eps / 2, (value - 1) * ((1 - eps / 2) - eps / 2) + eps / 2);
+// jax.random.uniform of numbers on [1, 2), on (eps / 2, 1 - eps / 2).
+template <typename T>
+PADL_INLINE Vec<T> inside(Bits<T> bits) {
+  constexpr T eps = std::numeric_limits<T>::epsilon();
+  const Vec<T> value = ((Vec<T>)bits - T(1)) * ((1 - eps / 2) - eps / 2) + eps / 2;
+  return value < eps / 2 ? all<T>(eps / 2) : value;
 }
 
-PADL_INLINE float uniform_of(uint32_t high, uint32_t low, float) {
-  constexpr float eps = std::numeric_limits<float>::epsilon();
-  const uint32_t bits = ((high ^ low) >> 9) | 0x3f800000u;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return std::max(eps / 2, (value - 1) * ((1 - eps / 2) - eps / 2) + eps / 2);
+PADL_INLINE void uniforms_of(Words high, Words low, float* to) {
+  store<float>(to, inside<float>((Bits<float>)((high ^ low) >> 9 | 0x3f800000u)));
+}
+
+PADL_INLINE void uniforms_of(Words high, Words low, double* to) {
+  typedef uint32_t Half __attribute__((vector_size(kBytes / 2)));
+  typedef uint64_t Wide __attribute__((vector_size(kBytes)));
+  Half halves[2][2];
+  std::memcpy(halves[0], &high, kBytes);
+  std::memcpy(halves[1], &low, kBytes);
+  for (int i = 0; i < 2; ++i) {
+    const Wide above = __builtin_convertvector(halves[0][i], Wide), below = __builtin_convertvector(halves[1][i], Wide);
+    const Wide bits = (above << 32 | below) >> 12 | 0x3ff0000000000000u;
+    store<double>(to + i * kLanes<double>, inside<double>((Bits<double>)bits));
+  }
 }
 
 // Numbers for ``size`` samples, a multiple of kWords, with these key words.
@@ -61,9 +69,12 @@ PADL_INLINE void uniforms(const uint32_t* key0, const uint32_t* key1, uint32_t c
     std::memcpy(&keys[0], key0 + first, kBytes);
     std::memcpy(&keys[1], key1 + first, kBytes);
     threefry(keys[0], keys[1], counter, &high, &low);
-    for (int j = 0; j < kWords; ++j) to[first + j] = uniform_of(high[j], low[j], T(0));
+    uniforms_of(high, low, to + first);
   }
 }
+
+// As in padl_bayes/kernels/truncated_normal.py.
+constexpr double kMostCurvature = 0.9824, kCurvatureFade = 0.319;
 
 // Mean of a unit-variance normal with mean -u cut to the positive axis, u >= 0.
 template <typename T>
@@ -83,12 +94,13 @@ PADL_INLINE Vec<T> smaller(Vec<T> a, Vec<T> b) {
 // The z >= 0 with log P(Z > z) = log_survival under the law exp(-u z - z^2 / 2), u >= 0, by Halley's method.
 template <typename T>
 PADL_INLINE Vec<T> invert(Vec<T> u, Vec<T> log_survival) {
-  const Vec<T> twice = T(-2) * log_survival;
-  Vec<T> z = twice / (u + root(u * u + twice) + std::numeric_limits<T>::min());
-  const Vec<T> log_mills = -log_positive(u + mills_excess<T>(u));
-  for (int step = 0; step < (sizeof(T) == 8 ? 3 : 2); ++step) {
+  constexpr T top = kMostCurvature, fade = kCurvatureFade;
+  const Vec<T> first_excess = mills_excess<T>(u), start = u + first_excess, log_start = log_positive(start);
+  const Vec<T> curvature = top - (top - start * first_excess) / root(T(1) - fade * log_survival);
+  Vec<T> z = T(-2) * log_survival / (start + root(start * start - T(2) * log_survival * curvature));
+  for (int step = 0; step < (sizeof(T) == 8 ? 2 : 1); ++step) {
     const Vec<T> excess = mills_excess<T>(u + z), hazard = u + z + excess;
-    const Vec<T> newton = (-z * (u + T(0.5) * z) - log_positive(hazard) - log_mills - log_survival) / hazard;
+    const Vec<T> newton = (-z * (u + T(0.5) * z) - log_positive(hazard) + log_start - log_survival) / hazard;
     z = larger<T>(z + newton / (T(1) + T(0.5) * newton * excess), Vec<T>{});
   }
   return z;

@@ -17,12 +17,14 @@
 
 namespace padl {
 
-// Of samples in a block: as many correlations as registers allow.
+// As many correlations at once as registers allow; blocks of samples are twice as wide, so that few lanes of what is
+// done for some of their samples only stay empty.
 #ifdef __AVX512F__
-constexpr int kVectors = 4;
+constexpr int kAtOnce = 4;
 #else
-constexpr int kVectors = 2;
+constexpr int kAtOnce = 2;
 #endif
+constexpr int kVectors = 2 * kAtOnce;
 constexpr int kUnit = 128;  // samples in a unit of work
 
 template <typename T>
@@ -188,22 +190,27 @@ struct Step {
 template <typename T>
 PADL_INLINE void correct_and_correlate(int64_t features, const Step<T> (&before)[2], const T* a, const T* b, T* residual,
                                        Row<T>* row_a, Row<T>* row_b) {
-  Row<T> sum_a{}, sum_b{};
   const T *first = before[0].atom, *second = before[1].atom;
-  for (int64_t p = 0; p < features; ++p) {
-    const T take = first[p], also = second[p], with_a = a[p], with_b = b[p];
-    for (int i = 0; i < kVectors; ++i) {
-      T* at = residual + p * kBlock<T> + i * kLanes<T>;
-      Vec<T> r = load(at);
-      r -= take * before[0].change[i];
-      r -= also * before[1].change[i];
-      sum_a[i] += with_a * r;
-      sum_b[i] += with_b * r;
-      store(at, r);
+  for (int start = 0; start < kVectors; start += kAtOnce) {
+    Vec<T> sum_a[kAtOnce] = {}, sum_b[kAtOnce] = {};
+    const Vec<T> *change = &before[0].change[start], *other = &before[1].change[start];
+    for (int64_t p = 0; p < features; ++p) {
+      const T take = first[p], also = second[p], with_a = a[p], with_b = b[p];
+      for (int i = 0; i < kAtOnce; ++i) {
+        T* at = residual + p * kBlock<T> + (start + i) * kLanes<T>;
+        Vec<T> r = load(at);
+        r -= take * change[i];
+        r -= also * other[i];
+        sum_a[i] += with_a * r;
+        sum_b[i] += with_b * r;
+        store(at, r);
+      }
+    }
+    for (int i = 0; i < kAtOnce; ++i) {
+      (*row_a)[start + i] = sum_a[i];
+      (*row_b)[start + i] = sum_b[i];
     }
   }
-  *row_a = sum_a;
-  *row_b = sum_b;
 }
 
 // The same for one atom where entries are missing; ``weight`` is the energy of the atom that is seen.

@@ -11,6 +11,10 @@
 #include <limits>
 #include <type_traits>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace padl {
 
 #if defined(__AVX512F__)
@@ -81,6 +85,32 @@ template <typename T>
 PADL_INLINE bool any(Bits<T> mask) {
   Bits<T> zero{};
   return std::memcmp(&mask, &zero, kBytes) != 0;
+}
+
+// Writes first + j for each lane j where a mask is set, and returns how many; it may write up to kBytes.
+template <typename T>
+PADL_INLINE int numbers_where(Bits<T> mask, int first, int* to) {
+#if defined(__AVX512DQ__) && defined(__AVX512VL__)
+  if constexpr (sizeof(T) == 8) {
+    const __mmask8 set = _mm512_movepi64_mask((__m512i)mask);
+    const __m256i all = _mm256_add_epi32(_mm256_set1_epi32(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    _mm256_storeu_si256((__m256i*)to, _mm256_maskz_compress_epi32(set, all));
+    return __builtin_popcount(set);
+  } else {
+    const __mmask16 set = _mm512_movepi32_mask((__m512i)mask);
+    const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(first),
+                                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(set, all));
+    return __builtin_popcount(set);
+  }
+#else
+  int count = 0;
+  for (int j = 0; j < kLanes<T>; ++j) {
+    to[count] = first + j;
+    count += mask[j] != 0;
+  }
+  return count;
+#endif
 }
 
 // c[0] + c[1] y + ...; four interleaved chains, as one alone would wait for itself.
