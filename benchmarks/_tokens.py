@@ -26,7 +26,7 @@ class Tokens(NamedTuple):
     thin: int = 3
     n_atoms: int = 128
     max_iter: int = 60
-    n_seeds: int = 1
+    n_seeds: int = 3
     methods: tuple = comparison.RULES
 
 

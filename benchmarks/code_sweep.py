@@ -6,6 +6,7 @@ Run ``python -m benchmarks.code_sweep``; results of parts that are not run again
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -158,14 +159,16 @@ def _measure(part, threads, kind):
     }
 
 
+def kinds_of(part):
+    """What is measured: draws atom by atom in plain JAX take minutes."""
+    return ("definition", "reference", "kernel") if part.rule == "means" else ("reference", "kernel")
+
+
 def run_part(part, options, say):
     """Result of one part, fit for JSON; each measurement in a process of its own."""
     cores = len(os.sched_getaffinity(0))
     runs = {}
-    for name, threads in (
-        ("definition", 1), ("definition", cores), ("reference", 1), ("reference", cores), ("kernel", 1),
-        ("kernel", cores),
-    ):  # fmt: skip
+    for name, threads in product(kinds_of(part), (1, cores)):
         say(f"  {name}, {threads} threads")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             runs[f"{name} {threads}"] = pool.submit(_measure, part, threads, name).result()

@@ -41,7 +41,7 @@ KINDS = {
 }
 PARTS = {
     "tokens layer 2": Tokens("block.2.output"),
-    "tokens layer 5": Tokens("block.5.output", n_seeds=3),
+    "tokens layer 5": Tokens("block.5.output"),
     "tokens layer 8": Tokens("block.8.output"),
     "tokens layer 11": Tokens("block.11.output"),
     "time and fidelity": Fewer(448),

@@ -31,7 +31,7 @@ from padl_bayes._validation import check_array, check_scalar
 PRECISION = math.sqrt(12)
 COARSEST = 1e6
 MOST_VALUES = 0.9
-CHUNK = 512
+CHUNK = 64
 RIDGE = 1e-10
 RESOLUTION = 2.0**-24
 MOST_CELLS = 2**20
