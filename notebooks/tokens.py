@@ -123,9 +123,9 @@ for own in [e for e in entries if e.method.startswith("this package") and e.shar
 
 # %% [markdown]
 # Entropy-coded, principal components store these tokens with less error: components that hardly vary cost next to
-# nothing, while a sparse code must say which atoms it uses. In half precision atoms are ahead from a dozen nonzeros
-# on; with fewer, the atoms themselves are most of the bytes of so few tokens. k-means has one number a token to
-# choose and is far behind.
+# nothing, while a sparse code must say which atoms it uses, and atoms cost more than the few axes. In half precision
+# atoms are ahead from a dozen nonzeros on; with fewer, the atoms themselves are most of the bytes of so few tokens.
+# k-means has one number a token to choose and is far behind.
 #
 # ## Fewer tokens
 #

@@ -296,7 +296,7 @@ def denoise(
     -----
     Each patch's mean is kept and the rest of it coded. What overlapping patches say of a pixel is averaged (Elad,
     Aharon, IEEE TIP 15(12), 2006), each weighted by its posterior variance to the power -1.5. The noise level is that
-    of flat patches, where a tenth of the image is flat (within 2 % on photographs); elsewhere it is learned with the
+    of flat patches, where a tenth of the image is flat (within 1.2 % on photographs); elsewhere it is learned with the
     dictionary, and texture that no atom explains counts as noise.
 
     Examples

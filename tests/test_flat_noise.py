@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from padl_bayes import datasets
 from padl_bayes.flat_noise import flat_noise_scale
 from padl_bayes.imaging import windows, zero_mean_basis
 
@@ -71,3 +72,15 @@ def test_texture_all_over_is_not_noise():
         40 * np.sin(a * rows + b * columns) for a, b in np.random.default_rng(6).uniform(0, 2, (9, 2))
     )
     assert flat_noise_scale(coefficients(noise(5) + waves)) is None
+
+
+@pytest.mark.parametrize("name", datasets.images.PHOTOGRAPHS + datasets.images.TEXTURES)
+def test_photographs_with_flat_parts_tell_their_noise(name):
+    clean = 255 * datasets.photograph(name)[:400, :400]
+    for sigma in (15.0, 25.0, 50.0):
+        X = coefficients(clean + sigma * np.random.default_rng(7).standard_normal(clean.shape))
+        found = flat_noise_scale(X)
+        if found is None:
+            assert name in datasets.images.TEXTURES
+        else:
+            assert found == pytest.approx(sigma, rel=0.015)

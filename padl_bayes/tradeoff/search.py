@@ -84,9 +84,9 @@ def shortest_description(source, method, precision=None):
     some = source._replace(samples=source.samples[:: -(-len(source.samples) // ROUGH)])
     rough = _Tried(some, method, precision)
     at = rough.best(list(product(grid.tolist(), COARSE_RUNGS)))
-    at = _descend(rough, at, spacing / 2, 1.0)
+    for halving in (2, 4):
+        at = _descend(rough, at, spacing / halving, 1.0)
     fine = _Tried(source, method, precision)
-    at = _descend(fine, at, spacing / 4, 1.0)
     _descend(fine, at, spacing / 8, 0.5)
     return fine.found
 
