@@ -79,7 +79,8 @@ def shortest_description(source, method, precision=None):
         What was tried on all samples; `Frontier.choose` picks the shortest.
     """
     # a code of the noise scale saves less of the residual than its sign and flag cost
-    grid = np.linspace(np.log(2 * source.noise_scale), np.log(range_of_alpha1(source)[1]), N_COARSE)
+    least, most = np.log(range_of_alpha1(source))
+    grid = np.linspace(min(np.log(2 * source.noise_scale), (least + most) / 2), most, N_COARSE)
     spacing = float(grid[1] - grid[0])
     some = source._replace(samples=source.samples[:: -(-len(source.samples) // ROUGH)])
     rough = _Tried(some, method, precision)
