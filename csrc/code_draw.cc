@@ -58,19 +58,18 @@ class GibbsDraws {
     for (int i = 0; i < kVectors; ++i) {
       const Vec<T> own = weight[i] * old[i], c = precision * (row[i] + own);
       store(linear + i * kLanes<T>, c);
-      store(weights + i * kLanes<T>, weight[i]);
-      const Vec<T> probability =
-          masked ? use<slab, T, Vec<T>>(c, likelihood<slab, T, Vec<T>>(precision * weight[i], rate), usage, unused, rate)
-                 : use<slab, T, T>(c, common_[k], usage, unused, rate);
+      if (masked) store(weights + i * kLanes<T>, weight[i]);
+      const Sides<T> use =
+          masked ? use_of<Vec<T>>(c, likelihood<slab, T, Vec<T>>(precision * weight[i], rate), usage, unused, rate)
+                 : use_of<T>(c, common_[k], usage, unused, rate);
       // What is not a number is used, so that it stays.
-      const Bits<T> not_used = (on[i] == T(0)) | (load(uniform + i * kLanes<T>) >= probability);
+      const Bits<T> not_used = (on[i] == T(0)) | (load(uniform + i * kLanes<T>) * use.all >= use.slab);
       count += numbers_where<T>(~not_used, i * kLanes<T>, used + count);
     }
     for (int first = 0; first < count; first += kLanes<T>)
-      draw_some<masked>(k, block, used + first, std::min(count - first, kLanes<T>), linear, weights, codes);
+      draw_some<masked>(k, block, used + first, std::min(count - first, kLanes<T>), linear, weights, codes, sums);
     Row<T> drawn;
     for (int i = 0; i < kVectors; ++i) drawn[i] = load(codes + i * kLanes<T>);
-    add(k, drawn, weight, sums);
     return drawn;
   }
 
@@ -78,23 +77,23 @@ class GibbsDraws {
   void finish(const Block&, const Place&) const {}
 
  private:
-  // P(used).
-  template <Slab, typename, typename Q>
-  PADL_INLINE static Vec<T> use(Vec<T> c, const Likelihood<T, Q>& like, T usage, T unused, T rate) {
-    return entry<slab, T>(c, like, usage, unused, rate).probability;
+  // P(used) = slab / all.
+  template <typename Q>
+  PADL_INLINE static Sides<T> use_of(Vec<T> c, const Likelihood<T, Q>& like, T usage, T unused, T rate) {
+    return sides<T, Q>(moments<slab, T, Q>(c, like, rate), like, usage, unused);
   }
 
-  // ``count`` <= kLanes draws for the samples ``used``.
+  // ``count`` <= kLanes draws for the samples ``used``, and their sums.
   template <bool masked>
   PADL_INLINE void draw_some(int64_t k, const Block& block, const int* used, int count, const T* linear, const T* weights,
-                             T* codes) const {
+                             T* codes, Vec<double>* sums) const {
     constexpr int size = kLanes<T> > kWords ? kLanes<T> : kWords;
     uint32_t keys[2][size] = {};
     T c[kLanes<T>] = {}, w[kLanes<T>], side[size], uniform[size];
     std::fill(w, w + kLanes<T>, T(1));
     for (int j = 0; j < count; ++j) {
       c[j] = linear[used[j]];
-      w[j] = weights[used[j]];
+      if (masked) w[j] = weights[used[j]];
       for (int word = 0; word < 2; ++word) keys[word][j] = block.keys[word][used[j]];
     }
     if constexpr (slab == Slab::kLaplace) uniforms<size>(keys[0], keys[1], 3 * k, side);
@@ -109,18 +108,18 @@ class GibbsDraws {
       drawn = draw_used<slab, T>(load(c), common_[k], rate, sides, load(uniform));
     }
     for (int j = 0; j < count; ++j) codes[used[j]] = drawn[j];
+    add(k, drawn, masked ? load(w) : all<T>(1), count, sums);
   }
 
-  PADL_INLINE void add(int64_t k, const Row<T>& codes, const Row<T>& weight, Vec<double>* sums) const {
-    Row<T> used, size, square;
-    for (int i = 0; i < kVectors; ++i) {
-      const Vec<T> r = codes[i];
-      used[i] = r == T(0) ? Vec<T>{} : all<T>(1);
-      size[i] = slab == Slab::kLaplace || slab == Slab::kExponential ? magnitude<T>(r) : T(0.5) * r * r;
-      square[i] = weight[i] * r * r;
-    }
-    const Row<T>* parts[kSums] = {&used, &size, &square};
-    for (int j = 0; j < kSums; ++j) sums[j * pass_.atoms + k] += total_of(*parts[j]);
+  // Adds the first ``count`` lanes.
+  PADL_INLINE void add(int64_t k, Vec<T> drawn, Vec<T> weight, int count, Vec<double>* sums) const {
+    T lanes[kLanes<T>];
+    for (int j = 0; j < kLanes<T>; ++j) lanes[j] = T(j);
+    const Vec<T> r = load(lanes) < T(count) ? drawn : Vec<T>{};
+    const Vec<T> used = r == T(0) ? Vec<T>{} : all<T>(1);
+    const Vec<T> size = slab == Slab::kLaplace || slab == Slab::kExponential ? magnitude<T>(r) : T(0.5) * r * r;
+    const Vec<T> parts[kSums] = {used, size, weight * r * r};
+    for (int j = 0; j < kSums; ++j) sums[j * pass_.atoms + k] += widened(parts[j]);
   }
 
   const Pass<T> pass_;

@@ -44,7 +44,9 @@ class PosteriorMeans {
                             const Row<T>& old, const Row<T>& on, Vec<double>* sums) const {
     const Prior<T> prior = prior_[k];
     const T precision = *task_.precision;
-    Row<T> mean, probability, square, log_evidence, size, variance, weighted;
+    Row<T> mean, probability, square, log_evidence;
+    Vec<double> totals[kSums];
+    for (int j = 0; j < kSums; ++j) totals[j] = sums[j * task_.atoms + k];
     for (int i = 0; i < kVectors; ++i) {
       Entry<T> q;
       if constexpr (masked) {
@@ -57,14 +59,13 @@ class PosteriorMeans {
       square[i] = on[i] * q.square;
       probability[i] = on[i] * q.probability;
       log_evidence[i] = on[i] * q.log_evidence;
-      size[i] = on[i] * q.size;
       const Vec<T> spread = square[i] - mean[i] * mean[i];
-      variance[i] = weight[i] * (spread < T(0) ? Vec<T>{} : spread);
-      weighted[i] = weight[i] * square[i];
-      block.bound[i] -= on[i] * q.divergence + T(0.5) * precision * variance[i];
+      const Vec<T> variance = weight[i] * (spread < T(0) ? Vec<T>{} : spread);
+      block.bound[i] -= on[i] * q.divergence + T(0.5) * precision * variance;
+      const Vec<T> parts[kSums] = {probability[i], on[i] * q.size, weight[i] * square[i], variance, log_evidence[i]};
+      for (int j = 0; j < kSums; ++j) totals[j] += widened(parts[j]);
     }
-    const Row<T>* parts[kSums] = {&probability, &size, &weighted, &variance, &log_evidence};
-    for (int j = 0; j < kSums; ++j) sums[j * task_.atoms + k] += total_of(*parts[j]);
+    for (int j = 0; j < kSums; ++j) sums[j * task_.atoms + k] = totals[j];
     put_entry(k, place, probability, square, log_evidence);
     return mean;
   }

@@ -91,12 +91,13 @@ PADL_INLINE Vec<T> smaller(Vec<T> a, Vec<T> b) {
   return b < a ? b : a;
 }
 
-// The z >= 0 with log P(Z > z) = log_survival under the law exp(-u z - z^2 / 2), u >= 0, by Halley's method.
+// The z >= 0 with log P(Z > z) = log_survival under the law exp(-u z - z^2 / 2), u >= 0, by Halley's method; ``start`` is
+// the hazard of a unit normal at u.
 template <typename T>
-PADL_INLINE Vec<T> invert(Vec<T> u, Vec<T> log_survival) {
+PADL_INLINE Vec<T> invert(Vec<T> u, Vec<T> start, Vec<T> log_survival) {
   constexpr T top = kMostCurvature, fade = kCurvatureFade;
-  const Vec<T> first_excess = mills_excess<T>(u), start = u + first_excess, log_start = log_positive(start);
-  const Vec<T> curvature = top - (top - start * first_excess) / root(T(1) - fade * log_survival);
+  const Vec<T> log_start = log_positive(start);
+  const Vec<T> curvature = top - (top - start * (start - u)) / root(T(1) - fade * log_survival);
   Vec<T> z = T(-2) * log_survival / (start + root(start * start - T(2) * log_survival * curvature));
   for (int step = 0; step < (sizeof(T) == 8 ? 2 : 1); ++step) {
     const Vec<T> excess = mills_excess<T>(u + z), hazard = u + z + excess;
@@ -106,24 +107,33 @@ PADL_INLINE Vec<T> invert(Vec<T> u, Vec<T> log_survival) {
   return z;
 }
 
-// Draw of the law exp(-u z - z^2 / 2) on z > 0, u of either sign.
+// Draw of the law exp(-u z - z^2 / 2) on z > 0, u of either sign; ``mass`` is of the tail at |u|, and ``damped`` of that
+// at u.
 template <typename T>
-PADL_INLINE Vec<T> invert_above(Vec<T> u, Vec<T> uniform) {
-  constexpr T kHalfRootTwoOverPi = 0.39894228040143267794;
+PADL_INLINE Vec<T> invert_above(Vec<T> u, Vec<T> mass, Vec<T> damped, Vec<T> uniform) {
   const Vec<T> mean = u < T(0) ? -u : Vec<T>{};
   // With the mean inside, what is beyond it on either side is the tail of a half-normal law.
-  const Vec<T> below = kHalfRootTwoOverPi * exp_nonpositive(T(-0.5) * mean * mean) / (mean + mills_excess<T>(mean));
+  const Vec<T> below = T(0.5) * damped * mass;
   const Vec<T> survival = uniform * (T(1) - below), rest = (T(1) - uniform) + uniform * below;
   const Vec<T> inside = smaller<T>(T(2) * smaller<T>(survival, rest), all<T>(1));
-  const Vec<T> distance = invert<T>(larger<T>(u, Vec<T>{}), log_positive(u < T(0) ? inside : uniform));
+  const Vec<T> start = T(kRootTwoOverPi) / (u < T(0) ? all<T>(1) : mass);
+  const Vec<T> distance = invert<T>(larger<T>(u, Vec<T>{}), start, log_positive(u < T(0) ? inside : uniform));
   const Vec<T> from_mean = larger<T>(mean + (survival < rest ? distance : -distance), Vec<T>{});
   return u < T(0) ? from_mean : distance;
 }
 
 template <typename T>
+PADL_INLINE Vec<T> draw_above(Vec<T> u, Vec<T> uniform) {
+  const Vec<T> x[1] = {magnitude<T>(u)};
+  Tail<T> tail[1];
+  positive_axis<T>(x, Bits<T>{}, tail);
+  return invert_above<T>(u, tail[0].mass, reflect<T>(u, x[0], tail[0]).damped, uniform);
+}
+
+template <typename T>
 PADL_INLINE Vec<T> standard_normal(Vec<T> uniform) {
   const Vec<T> share = smaller<T>(uniform, T(1) - uniform);
-  const Vec<T> distance = invert<T>(Vec<T>{}, log_positive(T(2) * share));
+  const Vec<T> distance = invert<T>(Vec<T>{}, all<T>(kRootTwoOverPi), log_positive(T(2) * share));
   return uniform < T(0.5) ? -distance : distance;
 }
 
@@ -133,18 +143,22 @@ PADL_INLINE Vec<T> draw_used(Vec<T> linear, const Likelihood<T, Q>& like, T rate
   const Q sd = like.sd;
   if constexpr (slab == Slab::kLaplace) {
     const Vec<T> size = magnitude<T>(linear), near = (rate - size) * sd, far = (rate + size) * sd;
-    const Tail<T> here = upper_tail<T>(near);
-    const Vec<T> far_mass = upper_tail<T>(far).mass * here.damped;
+    const Vec<T> u[2] = {magnitude<T>(near), far};
+    Tail<T> tails[2];
+    positive_axis<T>(u, Bits<T>{}, tails);
+    const Tail<T> here = reflect<T>(near, u[0], tails[0]);
+    const Vec<T> far_mass = tails[1].mass * here.damped;
     const auto other = side * (here.mass + far_mass) < far_mass;
-    const Vec<T> drawn = invert_above<T>(other ? far : near, uniform) * sd;
+    const Vec<T> drawn =
+        invert_above<T>(other ? far : near, other ? tails[1].mass : tails[0].mass, here.damped, uniform) * sd;
     return (other ^ (linear < T(0))) ? -drawn : drawn;
   } else if constexpr (slab == Slab::kExponential) {
-    return invert_above<T>((rate - linear) * sd, uniform) * sd;
+    return draw_above<T>((rate - linear) * sd, uniform) * sd;
   } else if constexpr (slab == Slab::kGaussian) {
     const Vec<T> drawn = magnitude<T>(linear) * like.inverse + standard_normal<T>(uniform) * sd;
     return linear < T(0) ? -drawn : drawn;
   } else {
-    return invert_above<T>(-linear * sd, uniform) * sd;
+    return draw_above<T>(-linear * sd, uniform) * sd;
   }
 }
 

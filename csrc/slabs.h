@@ -8,11 +8,11 @@ namespace padl {
 // Numbered as in padl_bayes/kernels/cpu.py.
 enum class Slab { kLaplace = 0, kExponential = 1, kGaussian = 2, kHalfNormal = 3 };
 
-// Given that the slab is used: E r, the mean statistic of the rate, E r^2, and the evidence mass exp(scale), but for
-// `factor_of`; damped = exp(-scale).
+// Of the slab: its evidence mass exp(scale), but for the factor of `Likelihood`, and the same with r, the statistic of the
+// rate or r^2 under the integral; damped = exp(-scale).
 template <typename T>
 struct Moments {
-  Vec<T> mean, size, square, mass, scale, damped;
+  Vec<T> mass, first, size, second, scale, damped;
 };
 
 // What is the same for all entries of an atom that have one precision.
@@ -39,26 +39,40 @@ PADL_INLINE Moments<T> moments(Vec<T> linear, const Likelihood<T, Q>& like, T ra
   const Q sd = like.sd;
   if constexpr (slab == Slab::kLaplace) {
     const Vec<T> size = magnitude<T>(linear), near = (rate - size) * sd;
-    Vec<T> u[2] = {magnitude<T>(near), (rate + size) * sd}, mean[2], square[2];
-    positive_axis<T>(u, mean, square);
-    const Tail<T> tail = reflect<T>(near, u[0], mean[0], square[0]);
-    const Vec<T> far_mass = T(kRootTwoOverPi) / (u[1] + mean[1]) * tail.damped, mass = tail.mass + far_mass;
-    const Vec<T> q = far_mass / mass, p = T(1) - q;
-    const Vec<T> signed_mean = (p * tail.mean - q * mean[1]) * sd;
-    return {linear < T(0) ? -signed_mean : signed_mean, (p * tail.mean + q * mean[1]) * sd,
-            (p * tail.square + q * square[1]) * (sd * sd), mass, tail.scale, tail.damped};
+    const Vec<T> u[2] = {magnitude<T>(near), (rate + size) * sd};
+    Tail<T> side[2];
+    // Where less than exp(-18) of the other side counts, its roundings do not.
+    positive_axis<T>(u, near > T(-6), side);
+    // A reference to the second side ends GCC 12 with an internal error.
+    const Tail<T> here = reflect<T>(near, u[0], side[0]), there = side[1];
+    const Vec<T> other = there.first * here.damped, first = (here.first - other) * sd;
+    return {here.mass + there.mass * here.damped, linear < T(0) ? -first : first, (here.first + other) * sd,
+            (here.second + there.second * here.damped) * (sd * sd), here.scale, here.damped};
   } else if constexpr (slab == Slab::kExponential) {
     const Tail<T> tail = upper_tail<T>((rate - linear) * sd);
-    const Vec<T> mean = tail.mean * sd;
-    return {mean, mean, tail.square * (sd * sd), tail.mass, tail.scale, tail.damped};
+    const Vec<T> first = tail.first * sd;
+    return {tail.mass, first, first, tail.second * (sd * sd), tail.scale, tail.damped};
   } else if constexpr (slab == Slab::kGaussian) {
     const Vec<T> mean = linear * like.inverse, square = mean * mean + like.inverse, scale = T(0.5) * linear * mean;
-    return {mean, T(0.5) * square, square, all<T>(1), scale, exp_nonpositive(-scale)};
+    return {all<T>(1), mean, T(0.5) * square, square, scale, exp_nonpositive(-scale)};
   } else {
     const Tail<T> tail = upper_tail<T>(-linear * sd);
-    const Vec<T> square = tail.square * (sd * sd);
-    return {tail.mean * sd, T(0.5) * square, square, tail.mass, tail.scale, tail.damped};
+    const Vec<T> second = tail.second * (sd * sd);
+    return {tail.mass, tail.first * sd, T(0.5) * second, second, tail.scale, tail.damped};
   }
+}
+
+// Both sides of the spike and slab divided by exp(scale).
+template <typename T>
+struct Sides {
+  Vec<T> slab, all;
+};
+
+template <typename T, typename Q>
+PADL_INLINE Sides<T> sides(const Moments<T>& given, const Likelihood<T, Q>& like, T usage, T unused) {
+  constexpr T tiny = std::numeric_limits<T>::min();
+  const Vec<T> slab = (usage * like.factor) * given.mass, evidence = unused * given.damped + slab;
+  return {slab, evidence < tiny ? padl::all<T>(tiny) : evidence};
 }
 
 template <typename T>
@@ -70,17 +84,14 @@ struct Entry {
 template <Slab slab, typename T, typename Q>
 PADL_INLINE Entry<T> entry(Vec<T> linear, const Likelihood<T, Q>& like, T usage, T unused, T rate) {
   const Moments<T> given = moments<slab, T, Q>(linear, like, rate);
-  // Both sides of the spike and slab divided by exp(scale).
-  const Vec<T> slab_mass = (usage * like.factor) * given.mass;
-  Vec<T> evidence = unused * given.damped + slab_mass;
-  constexpr T tiny = std::numeric_limits<T>::min();
-  evidence = evidence < tiny ? all<T>(tiny) : evidence;
+  const Sides<T> both = sides<T, Q>(given, like, usage, unused);
+  const Vec<T> share = (usage * like.factor) / both.all;
   Entry<T> q;
-  q.probability = slab_mass / evidence;
-  q.mean = q.probability * given.mean;
-  q.size = q.probability * given.size;
-  q.square = q.probability * given.square;
-  q.log_evidence = log_positive(evidence) + given.scale;
+  q.probability = share * given.mass;
+  q.mean = share * given.first;
+  q.size = share * given.size;
+  q.square = share * given.second;
+  q.log_evidence = log_positive(both.all) + given.scale;
   q.divergence = linear * q.mean - T(0.5) * like.precision * q.square - q.log_evidence;
   return q;
 }

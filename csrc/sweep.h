@@ -144,22 +144,19 @@ PADL_INLINE void put(T* to, const Row<T>& row, int64_t count) {
   std::copy(values, values + count, to);
 }
 
-// Sum of a row in double precision, lane by lane.
-PADL_INLINE Vec<double> total_of(const Row<double>& row) {
-  Vec<double> sum = row[0];
-  for (int i = 1; i < kVectors; ++i) sum += row[i];
-  return sum;
-}
+// In double precision, lanes added where there are more.
+PADL_INLINE Vec<double> widened(Vec<double> v) { return v; }
 
-PADL_INLINE Vec<double> total_of(const Row<float>& row) {
+PADL_INLINE Vec<double> widened(Vec<float> v) {
   typedef float Half __attribute__((vector_size(kBytes / 2)));
-  Vec<double> sum{};
-  for (int i = 0; i < kVectors; ++i) {
-    Half halves[2];
-    std::memcpy(halves, &row[i], kBytes);
-    sum += __builtin_convertvector(halves[0], Vec<double>) + __builtin_convertvector(halves[1], Vec<double>);
-  }
-  return sum;
+  Half halves[2];
+  std::memcpy(halves, &v, kBytes);
+#if defined(__AVX512F__)
+  // GCC 12 converts a register in two parts; without the mask its headers have warnings.
+  return (Vec<double>)(_mm512_maskz_cvtps_pd(255, (__m256)halves[0]) + _mm512_maskz_cvtps_pd(255, (__m256)halves[1]));
+#else
+  return __builtin_convertvector(halves[0], Vec<double>) + __builtin_convertvector(halves[1], Vec<double>);
+#endif
 }
 
 inline double total_of(Vec<double> lanes) {
@@ -327,10 +324,12 @@ void through_pairs(const Pass<T>& pass, const Rule& rule, const Place& place, Un
     Row<T> row_a, row_b;
     correct_and_correlate<T>(P, before, a, b, residual, &row_a, &row_b);
     before[0] = {a, update<false>(pass, rule, place, block, k, valid, row_a, one, sums)};
-    before[1] = {b, {}};
-    if (j + 1 == count) break;
+    if (j + 1 == count) {
+      before[1].change = {};
+      break;
+    }
     for (int i = 0; i < kVectors; ++i) row_b[i] -= unit.products[j / 2] * before[0].change[i];
-    before[1].change = update<false>(pass, rule, place, block, l, valid, row_b, one, sums);
+    before[1] = {b, update<false>(pass, rule, place, block, l, valid, row_b, one, sums)};
   }
   for (const auto& step : before) correct<T>(P, step, residual, nullptr);
 }

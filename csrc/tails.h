@@ -8,12 +8,13 @@
 
 namespace padl {
 
-// (u + 1) (phi(u) / Phi(-u) - u) from y = (u - 4) / (u + 4), and where 1 - u mean begins to cancel.
+// (u + 1) (phi(u) / Phi(-u) - u) from y = (u - 4) / (u + 4), where 1 - u mean begins to cancel, and where fourth powers
+// cease to be finite.
 template <typename T>
 struct Mills;
 template <>
 struct Mills<double> {
-  static constexpr double far = 80;
+  static constexpr double far = 80, huge = 1e70;
   static PADL_INLINE Vec<double> excess(Vec<double> y) {
     constexpr double c[] = {
         1.1280357224473554,     -0.06205637998113664,  -0.1921037481908368,    0.19293246887911109,
@@ -29,7 +30,7 @@ struct Mills<double> {
 };
 template <>
 struct Mills<float> {
-  static constexpr float far = 16;
+  static constexpr float far = 16, huge = 1e8;
   static PADL_INLINE Vec<float> excess(Vec<float> y) {
     constexpr float c[] = {
         1.12803572265265f,     -0.06205644416040681f, -0.19210377425371686f,  0.19293492300442597f,
@@ -42,65 +43,85 @@ struct Mills<float> {
 
 constexpr double kRootTwoOverPi = 0.79788456080286535588;
 
-// Means and mean squares on the positive axis of the laws exp(-u r - r^2 / 2) for some u >= 0.
+// What a normal has on one axis: sqrt(2 / pi) times the integral of exp(-u r - r^2 / 2) over r > 0 is mass exp(scale), and
+// with r and r^2 in it first exp(scale) and second exp(scale).
+template <typename T>
+struct Tail {
+  Vec<T> scale, damped, mass, first, second;  // damped = exp(-scale)
+};
+
+// What `positive_axis` gets wrong: where ``huge``, all of it.
 template <typename T, int n>
-PADL_INLINE void positive_axis(const Vec<T> (&u)[n], Vec<T> (&mean)[n], Vec<T> (&square)[n]) {
-  Vec<T> all_of_them = all<T>(1);
-  Bits<T> far{};
+PADL_INLINE void far_out(const Vec<T> (&u)[n], bool huge, Tail<T> (&tail)[n]) {
   for (int i = 0; i < n; ++i) {
-    all_of_them *= (u[i] + T(4)) * (u[i] + T(1));
-    far |= u[i] > Mills<T>::far;
-  }
-  // One division in place of two for each, as long as the product is finite.
-  const Vec<T> inverse = T(1) / all_of_them;
-  for (int i = 0; i < n; ++i) {
-    Vec<T> mine = inverse;
-    for (int j = 0; j < n; ++j)
-      if (j != i) mine *= (u[j] + T(4)) * (u[j] + T(1));
-    const Vec<T> y = (u[i] - T(4)) * (u[i] + T(1)) * mine;
-    mean[i] = Mills<T>::excess(y) * (u[i] + T(4)) * mine;
-    square[i] = T(1) - u[i] * mean[i];
-  }
-  if (__builtin_expect(any<T>(far), 0)) {
-    for (int i = 0; i < n; ++i) {
-      mean[i] = Mills<T>::excess((u[i] - T(4)) / (u[i] + T(4))) / (u[i] + T(1));
-      const Vec<T> least = u[i] < T(1) ? all<T>(1) : u[i];
-      const Vec<T> tail = T(2) * mean[i] / (u[i] + T(3) / (u[i] + T(4) / (u[i] + T(5) / least)));
-      square[i] = u[i] > Mills<T>::far ? tail : T(1) - u[i] * mean[i];
+    if (huge) {
+      const Vec<T> mean = Mills<T>::excess((u[i] - T(4)) / (u[i] + T(4))) / (u[i] + T(1));
+      tail[i].mass = T(kRootTwoOverPi) / (u[i] + mean);
+      tail[i].first = tail[i].mass * mean;
+      tail[i].second = tail[i].mass * (T(1) - u[i] * mean);
     }
+    // A continued fraction, of which the denominators must not be 0.
+    const Vec<T> least = u[i] < T(1) ? all<T>(1) : u[i];
+    const Vec<T> second = T(2) * tail[i].first / (u[i] + T(3) / (u[i] + T(4) / (u[i] + T(5) / least)));
+    tail[i].second = u[i] > Mills<T>::far ? second : tail[i].second;
   }
 }
 
-// What a normal has on the positive axis: sqrt(2 / pi) times the integral of exp(-u r - r^2 / 2) is mass exp(scale).
-template <typename T>
-struct Tail {
-  Vec<T> scale, damped, mass, mean, square;  // damped = exp(-scale)
-};
+// Of some u >= 0, with scale 0; the mean is h - u, h the hazard of a unit normal at u, and the mean square 1 - u (h - u),
+// which cancels far out. There ``second`` is right to a rounding of what is 1, or where ``small`` is set of itself.
+template <typename T, int n>
+PADL_INLINE void positive_axis(const Vec<T> (&u)[n], Bits<T> small, Tail<T> (&tail)[n]) {
+  constexpr T c = kRootTwoOverPi;
+  Vec<T> product = all<T>(1), excess[n], below[n];
+  Bits<T> far{}, huge{};
+  for (int i = 0; i < n; ++i) {
+    product *= u[i] + T(4);
+    far |= u[i] > Mills<T>::far;
+    huge |= u[i] > Mills<T>::huge;
+  }
+  // One division in place of one for each.
+  const Vec<T> inverse = T(1) / product;
+  product = all<T>(1);
+  for (int i = 0; i < n; ++i) {
+    Vec<T> mine = inverse;
+    for (int j = 0; j < n; ++j)
+      if (j != i) mine *= u[j] + T(4);
+    excess[i] = Mills<T>::excess((u[i] - T(4)) * mine);
+    below[i] = u[i] * (u[i] + T(1)) + excess[i];
+    product *= below[i];
+  }
+  const Vec<T> scaled = c / product;
+  for (int i = 0; i < n; ++i) {
+    Vec<T> mine = scaled;
+    for (int j = 0; j < n; ++j)
+      if (j != i) mine *= below[j];
+    tail[i] = {Vec<T>{}, all<T>(1), mine * (u[i] + T(1)), mine * excess[i], mine * ((u[i] + T(1)) - u[i] * excess[i])};
+  }
+  if (__builtin_expect(any<T>((far & small) | huge), 0)) far_out<T>(u, any<T>(huge), tail);
+}
 
-// From the moments at x = |u| to those at u.
+// From the tail at x = |u| to that at u.
 template <typename T>
-PADL_INLINE Tail<T> reflect(Vec<T> u, Vec<T> x, Vec<T> mean, Vec<T> square) {
-  Tail<T> out{Vec<T>{}, all<T>(1), T(kRootTwoOverPi) / (x + mean), mean, square};
+PADL_INLINE Tail<T> reflect(Vec<T> u, Vec<T> x, Tail<T> tail) {
   const auto negative = u < T(0);
   if (any<T>(negative)) {
-    const Vec<T> scale = negative ? T(0.5) * x * x : Vec<T>{};
-    const Vec<T> damped = exp_nonpositive(-scale);
-    const Vec<T> reflected = T(2) - damped * out.mass;
-    const Vec<T> inside = x + T(kRootTwoOverPi) * damped / reflected;
-    out.scale = scale;
-    out.damped = damped;
-    out.mass = negative ? reflected : out.mass;
-    out.square = negative ? T(1) + x * inside : out.square;
-    out.mean = negative ? inside : out.mean;
+    const Vec<T> scale = negative ? T(0.5) * x * x : Vec<T>{}, damped = exp_nonpositive(-scale);
+    const Vec<T> mass = T(2) - damped * tail.mass, first = x * mass + T(kRootTwoOverPi) * damped;
+    tail.scale = scale;
+    tail.damped = damped;
+    tail.second = negative ? mass + x * first : tail.second;
+    tail.first = negative ? first : tail.first;
+    tail.mass = negative ? mass : tail.mass;
   }
-  return out;
+  return tail;
 }
 
 template <typename T>
 PADL_INLINE Tail<T> upper_tail(Vec<T> u) {
-  Vec<T> x[1] = {magnitude<T>(u)}, mean[1], square[1];
-  positive_axis<T>(x, mean, square);
-  return reflect<T>(u, x[0], mean[0], square[0]);
+  const Vec<T> x[1] = {magnitude<T>(u)};
+  Tail<T> tail[1];
+  positive_axis<T>(x, u > T(0), tail);
+  return reflect<T>(u, x[0], tail[0]);
 }
 
 }  // namespace padl

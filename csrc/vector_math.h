@@ -83,8 +83,14 @@ PADL_INLINE V root(V x) {
 
 template <typename T>
 PADL_INLINE bool any(Bits<T> mask) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX__)
+  return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#else
   Bits<T> zero{};
   return std::memcmp(&mask, &zero, kBytes) != 0;
+#endif
 }
 
 // Writes first + j for each lane j where a mask is set, and returns how many; it may write up to kBytes.

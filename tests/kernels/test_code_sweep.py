@@ -13,6 +13,7 @@ from padl_bayes.kernels import cpu
 from padl_bayes.kernels.atom_pass import BLOCK
 from padl_bayes.kernels.code_sweep import Atoms, Tile, residual_of
 from padl_bayes.kernels.slabs import SLABS
+from tests.oracles import spike_slab
 from tests.oracles.spike_slab import sweep_by_loops
 
 P, N, K = 6, 10, 3 * BLOCK
@@ -165,6 +166,45 @@ def test_what_is_switched_off_stays_off():
     assert not np.any(np.asarray(done.residual)[case.observed == 0])
     for total in done.sums:
         assert not np.any(np.asarray(total)[case.active == 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", list(KEYS))
+def test_entries_over_many_orders_of_magnitude(kind, dtype):
+    """One atom, one feature: each sample is an entry, up to far out, where moments are from a continued fraction."""
+    eps, usage = np.finfo(dtype).eps, 0.25
+    # E r^2 is 1 - u E r up to a u of 80 (float32: 16): so many roundings.
+    cancelled = (80 if dtype == np.float64 else 16) ** 2 / 2 * eps
+    tail = np.logspace(-3, 4, 29)
+    slope = np.concatenate([-tail, [0.0], tail])
+    for precision in np.array([1e-6, 1.0, 1e4], dtype):
+        for rate in np.array([1e-2, 1.0, 30.0, 1e7], dtype):
+            x = np.concatenate([slope / np.sqrt(precision), slope * rate / precision]).astype(dtype)
+            own = jnp.ones(BLOCK, dtype)
+            atoms = Atoms(
+                own[:, None], own * np.log(usage / (1 - usage)).astype(dtype), own * rate, own.at[1:].set(0)
+            )
+            tile = Tile(jnp.ones(len(x), dtype))
+            residual, codes = jnp.asarray(x[None]), jnp.zeros((BLOCK, len(x)), dtype)
+            done = run(SLABS[KEYS[kind]], residual, codes, atoms, jnp.asarray(precision), tile)
+            linear = (precision * x).astype(float)
+            truth = spike_slab.entry(kind, linear, *(np.full(len(x), v) for v in (precision, usage, rate)))
+            scale = (
+                linear**2 / precision + np.abs(np.log(rate**2 / precision)) + np.abs(truth.log_evidence) + 3
+            )
+            odds = 16 * eps * scale
+            allowed = np.minimum(odds, 1) + cancelled
+            uncertain = odds * truth.probability * (1 - truth.probability)
+            found = {
+                name: np.asarray(getattr(done, name), float)[0] for name in ("probability", "codes", "square")
+            }
+            np.testing.assert_array_less(
+                np.abs(found["probability"] - truth.probability), uncertain + 16 * eps
+            )
+            np.testing.assert_array_less(
+                np.abs(found["codes"] - truth.mean), allowed * np.sqrt(truth.given_use[2])
+            )
+            np.testing.assert_array_less(np.abs(found["square"] - truth.square), allowed * truth.given_use[2])
 
 
 def test_an_entry_of_which_nothing_is_seen_keeps_its_prior():
