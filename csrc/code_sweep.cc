@@ -47,13 +47,21 @@ class PosteriorMeans {
     Row<T> mean, probability, square, log_evidence;
     Vec<double> totals[kSums];
     for (int j = 0; j < kSums; ++j) totals[j] = sums[j * task_.atoms + k];
+    Vec<T> c[kVectors], total[kVectors], log_total[kVectors];
+    Moments<T> given[kVectors];
+    for (int i = 0; i < kVectors; ++i) c[i] = precision * (linear[i] + (masked ? weight[i] * old[i] : old[i]));
+    if constexpr (!masked) {
+      moments_of<slab, T, kVectors>(c, common_[k], prior.rate, given);
+      for (int i = 0; i < kVectors; ++i) total[i] = sides<T, T>(given[i], common_[k], prior.usage, prior.unused).all;
+      for (int i = 0; i < kVectors; ++i) log_total[i] = log_positive(total[i]);
+    }
     for (int i = 0; i < kVectors; ++i) {
       Entry<T> q;
       if constexpr (masked) {
-        const auto own = likelihood<slab, T, Vec<T>>(precision * weight[i], prior.rate);
-        q = entry<slab, T>(precision * (linear[i] + weight[i] * old[i]), own, prior.usage, prior.unused, prior.rate);
+        q = entry<slab, T>(c[i], likelihood<slab, T, Vec<T>>(precision * weight[i], prior.rate), prior.usage, prior.unused,
+                           prior.rate);
       } else {
-        q = entry<slab, T>(precision * (linear[i] + old[i]), common_[k], prior.usage, prior.unused, prior.rate);
+        q = entry_of<T, T>(c[i], given[i], common_[k], prior.usage, total[i], log_total[i]);
       }
       mean[i] = on[i] * q.mean;
       square[i] = on[i] * q.square;

@@ -34,6 +34,14 @@ PADL_INLINE Likelihood<T, Q> likelihood(Q precision, T rate) {
   }
 }
 
+// Of a Laplace slab, from the tails on the side of ``linear`` and on the other.
+template <typename T, typename Q>
+PADL_INLINE Moments<T> of_sides(Vec<T> linear, const Tail<T>& here, const Tail<T>& there, Q sd) {
+  const Vec<T> other = there.first * here.damped, first = (here.first - other) * sd;
+  return {here.mass + there.mass * here.damped, linear < T(0) ? -first : first, (here.first + other) * sd,
+          (here.second + there.second * here.damped) * (sd * sd), here.scale, here.damped};
+}
+
 template <Slab slab, typename T, typename Q>
 PADL_INLINE Moments<T> moments(Vec<T> linear, const Likelihood<T, Q>& like, T rate) {
   const Q sd = like.sd;
@@ -45,9 +53,7 @@ PADL_INLINE Moments<T> moments(Vec<T> linear, const Likelihood<T, Q>& like, T ra
     positive_axis<T>(u, near > T(-6), side);
     // A reference to the second side ends GCC 12 with an internal error.
     const Tail<T> here = reflect<T>(near, u[0], side[0]), there = side[1];
-    const Vec<T> other = there.first * here.damped, first = (here.first - other) * sd;
-    return {here.mass + there.mass * here.damped, linear < T(0) ? -first : first, (here.first + other) * sd,
-            (here.second + there.second * here.damped) * (sd * sd), here.scale, here.damped};
+    return of_sides<T, Q>(linear, here, there, sd);
   } else if constexpr (slab == Slab::kExponential) {
     const Tail<T> tail = upper_tail<T>((rate - linear) * sd);
     const Vec<T> first = tail.first * sd;
@@ -59,6 +65,42 @@ PADL_INLINE Moments<T> moments(Vec<T> linear, const Likelihood<T, Q>& like, T ra
     const Tail<T> tail = upper_tail<T>(-linear * sd);
     const Vec<T> second = tail.second * (sd * sd);
     return {tail.mass, tail.first * sd, T(0.5) * second, second, tail.scale, tail.damped};
+  }
+}
+
+// The same for n vectors, a step at a time for all of them: one alone waits for each step's result.
+template <Slab slab, typename T, int n>
+PADL_INLINE void moments_of(const Vec<T> (&linear)[n], const Likelihood<T, T>& like, T rate, Moments<T> (&given)[n]) {
+  const T sd = like.sd;
+  if constexpr (slab == Slab::kLaplace) {
+    Vec<T> excess[2][n], damped[n];
+    Bits<T> wrong{};
+    for (int i = 0; i < n; ++i) {
+      const Vec<T> size = magnitude<T>(linear[i]), near = (rate - size) * sd, x = magnitude<T>(near), far = (rate + size) * sd;
+      const Vec<T> inverse = T(1) / ((x + T(4)) * (far + T(4)));
+      excess[0][i] = (x - T(4)) * ((far + T(4)) * inverse);
+      excess[1][i] = (far - T(4)) * ((x + T(4)) * inverse);
+      damped[i] = T(-0.5) * x * x;
+      wrong |= ((far > Mills<T>::far) & (near > T(-6))) | (far > Mills<T>::huge);
+    }
+    if (__builtin_expect(any<T>(wrong), 0)) {
+      for (int i = 0; i < n; ++i) given[i] = moments<slab, T, T>(linear[i], like, rate);
+      return;
+    }
+    for (int i = 0; i < n; ++i) {
+      excess[0][i] = Mills<T>::excess(excess[0][i]);
+      excess[1][i] = Mills<T>::excess(excess[1][i]);
+    }
+    for (int i = 0; i < n; ++i) damped[i] = exp_nonpositive(damped[i]);
+    for (int i = 0; i < n; ++i) {
+      const Vec<T> size = magnitude<T>(linear[i]), near = (rate - size) * sd, x = magnitude<T>(near), far = (rate + size) * sd;
+      const Vec<T> below = x * (x + T(1)) + excess[0][i], also = far * (far + T(1)) + excess[1][i];
+      const Vec<T> scaled = T(kRootTwoOverPi) / (below * also);
+      const Tail<T> here = reflected<T>(near < T(0), x, damped[i], tail_of<T>(x, excess[0][i], scaled * also));
+      given[i] = of_sides<T, T>(linear[i], here, tail_of<T>(far, excess[1][i], scaled * below), sd);
+    }
+  } else {
+    for (int i = 0; i < n; ++i) given[i] = moments<slab, T, T>(linear[i], like, rate);
   }
 }
 
@@ -80,20 +122,26 @@ struct Entry {
   Vec<T> probability, mean, size, square, log_evidence, divergence;
 };
 
-// Prior (1 - usage) delta_0 + usage slab.
-template <Slab slab, typename T, typename Q>
-PADL_INLINE Entry<T> entry(Vec<T> linear, const Likelihood<T, Q>& like, T usage, T unused, T rate) {
-  const Moments<T> given = moments<slab, T, Q>(linear, like, rate);
-  const Sides<T> both = sides<T, Q>(given, like, usage, unused);
-  const Vec<T> share = (usage * like.factor) / both.all;
+// Prior (1 - usage) delta_0 + usage slab; ``total`` is that of `sides`, and its logarithm.
+template <typename T, typename Q>
+PADL_INLINE Entry<T> entry_of(Vec<T> linear, const Moments<T>& given, const Likelihood<T, Q>& like, T usage, Vec<T> total,
+                              Vec<T> log_total) {
+  const Vec<T> share = (usage * like.factor) / total;
   Entry<T> q;
   q.probability = share * given.mass;
   q.mean = share * given.first;
   q.size = share * given.size;
   q.square = share * given.second;
-  q.log_evidence = log_positive(both.all) + given.scale;
+  q.log_evidence = log_total + given.scale;
   q.divergence = linear * q.mean - T(0.5) * like.precision * q.square - q.log_evidence;
   return q;
+}
+
+template <Slab slab, typename T, typename Q>
+PADL_INLINE Entry<T> entry(Vec<T> linear, const Likelihood<T, Q>& like, T usage, T unused, T rate) {
+  const Moments<T> given = moments<slab, T, Q>(linear, like, rate);
+  const Vec<T> total = sides<T, Q>(given, like, usage, unused).all;
+  return entry_of<T, Q>(linear, given, like, usage, total, log_positive(total));
 }
 
 }  // namespace padl

@@ -50,6 +50,12 @@ struct Tail {
   Vec<T> scale, damped, mass, first, second;  // damped = exp(-scale)
 };
 
+// Of u >= 0 from `Mills.excess` and scaled = sqrt(2 / pi) / (u (u + 1) + excess).
+template <typename T>
+PADL_INLINE Tail<T> tail_of(Vec<T> u, Vec<T> excess, Vec<T> scaled) {
+  return {Vec<T>{}, all<T>(1), scaled * (u + T(1)), scaled * excess, scaled * ((u + T(1)) - u * excess)};
+}
+
 // What `positive_axis` gets wrong: where ``huge``, all of it.
 template <typename T, int n>
 PADL_INLINE void far_out(const Vec<T> (&u)[n], bool huge, Tail<T> (&tail)[n]) {
@@ -95,25 +101,23 @@ PADL_INLINE void positive_axis(const Vec<T> (&u)[n], Bits<T> small, Tail<T> (&ta
     Vec<T> mine = scaled;
     for (int j = 0; j < n; ++j)
       if (j != i) mine *= below[j];
-    tail[i] = {Vec<T>{}, all<T>(1), mine * (u[i] + T(1)), mine * excess[i], mine * ((u[i] + T(1)) - u[i] * excess[i])};
+    tail[i] = tail_of<T>(u[i], excess[i], mine);
   }
   if (__builtin_expect(any<T>((far & small) | huge), 0)) far_out<T>(u, any<T>(huge), tail);
 }
 
-// From the tail at x = |u| to that at u.
+// From the tail at x = |u| to that at u, where ``u`` is negative; damped = exp(-x^2 / 2) there.
+template <typename T>
+PADL_INLINE Tail<T> reflected(Bits<T> negative, Vec<T> x, Vec<T> damped, const Tail<T>& tail) {
+  const Vec<T> mass = T(2) - damped * tail.mass, first = x * mass + T(kRootTwoOverPi) * damped;
+  return {negative ? T(0.5) * x * x : Vec<T>{}, negative ? damped : all<T>(1), negative ? mass : tail.mass,
+          negative ? first : tail.first, negative ? mass + x * first : tail.second};
+}
+
 template <typename T>
 PADL_INLINE Tail<T> reflect(Vec<T> u, Vec<T> x, Tail<T> tail) {
-  const auto negative = u < T(0);
-  if (any<T>(negative)) {
-    const Vec<T> scale = negative ? T(0.5) * x * x : Vec<T>{}, damped = exp_nonpositive(-scale);
-    const Vec<T> mass = T(2) - damped * tail.mass, first = x * mass + T(kRootTwoOverPi) * damped;
-    tail.scale = scale;
-    tail.damped = damped;
-    tail.second = negative ? mass + x * first : tail.second;
-    tail.first = negative ? first : tail.first;
-    tail.mass = negative ? mass : tail.mass;
-  }
-  return tail;
+  const Bits<T> negative = u < T(0);
+  return any<T>(negative) ? reflected<T>(negative, x, exp_nonpositive(T(-0.5) * x * x), tail) : tail;
 }
 
 template <typename T>
