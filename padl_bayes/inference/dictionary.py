@@ -3,6 +3,28 @@
 import jax
 import jax.numpy as jnp
 
+from .._devices import over_samples
+
+
+def second_moments(codes, x, mesh=None):
+    """``R.T @ R`` (K, K) and ``R.T @ X`` (K, P) of codes (tiles, K, n) and samples (tiles, P, n).
+
+    Tile after tile: to contract both axes at once XLA copies all tiles into one array.
+    """
+
+    def run(tiles, _):
+        def add(sums, tile):
+            codes, x = tile
+            return (sums[0] + codes @ codes.T, sums[1] + codes @ x.T), None
+
+        n_atoms, n_features = codes.shape[1], x.shape[1]
+        none = jnp.zeros((n_atoms, n_atoms), codes.dtype), jnp.zeros((n_atoms, n_features), codes.dtype)
+        sums, _ = jax.lax.scan(add, none, tiles)
+        return jax.tree.map(lambda a: a[None], sums)
+
+    gram, cross = over_samples(mesh, run)((codes, x), ())
+    return gram.sum(axis=0), cross.sum(axis=0)
+
 
 def update_dictionary(gram, cross, dictionary):
     """Minimise ``1/2 ||X - R D||^2`` over each row of D on the unit sphere in turn.

@@ -19,7 +19,7 @@ from .._validation import check_count, check_training_data
 from ..kernels.code_draw import DrawnSums
 from ..kernels.slabs import SLABS
 from . import em, moves
-from .dictionary import update_dictionary
+from .dictionary import second_moments, update_dictionary
 from .drawn_codes import draw_codes
 from .variational import make_problem, padded_atoms, precision_ceiling, residuals, slack_of
 
@@ -52,9 +52,7 @@ def _sweep(slab, problem, state, sums, key, step, cap):
     """One sweep of draws and the M-step from ``sums``, into which its sums are blended by ``step``."""
     residual = residuals(problem, state)
     done = draw_codes(slab, problem, state.atoms, state.precision, state.codes, residual, key)
-    gram = jnp.einsum("tkn,tjn->kj", done.codes, done.codes)
-    cross = jnp.einsum("tkn,tpn->kp", done.codes, problem.x)
-    found = gram, cross, jax.tree.map(lambda a: jnp.sum(a, axis=0), done.sums)
+    found = *second_moments(done.codes, problem.x), jax.tree.map(lambda a: jnp.sum(a, axis=0), done.sums)
     gram, cross, entries = sums = _averaged(sums, found, step)
     dictionary = update_dictionary(gram, cross, state.atoms.dictionary)
     usage = (entries.used + 0.5) / (problem.n_samples + 1)

@@ -15,7 +15,7 @@ import numpy as np
 from .._devices import mesh_of
 from ..kernels.code_sweep import Atoms, AtomSums
 from ..kernels.slabs import SLABS
-from .dictionary import update_dictionary
+from .dictionary import second_moments, update_dictionary
 from .recoding import code_afresh
 from .variational import State, log_prior, precision_ceiling
 
@@ -53,9 +53,10 @@ def _sums(slab, mesh, x, valid, atoms, precision, hot):
     done = code_afresh(slab, x, valid, atoms, precision, hot, SETTLE, mesh)
     fit = -0.5 * precision * jnp.sum(done.residual**2)
     count = jnp.sum(valid)
+    gram, cross = second_moments(done.codes, x, mesh)
     return Statistics(
-        gram=jnp.einsum("tkn,tjn->kj", done.codes, done.codes),
-        cross=jnp.einsum("tkn,tpn->kp", done.codes, x),
+        gram=gram,
+        cross=cross,
         atoms=jax.tree.map(partial(jnp.sum, axis=0), done.sums),
         energy=jnp.sum(x**2),
         bound=jnp.sum(done.bound) + fit,

@@ -18,7 +18,7 @@ from ..kernels import sweep_tiles
 from ..kernels.atom_pass import BLOCK
 from ..kernels.code_sweep import Atoms, AtomSums, Tile, residual_of
 from ..kernels.slabs import SLABS
-from .dictionary import update_dictionary, update_dictionary_masked
+from .dictionary import second_moments, update_dictionary, update_dictionary_masked
 
 TILE = 512
 PASSES = 5
@@ -205,8 +205,7 @@ def _variances(codes, square, atoms, observed):
 def _maximise(slab, problem, state, codes, square, sums, cap, mesh=None):
     """M-step: dictionary, usage, rate and noise precision (at most ``cap``)."""
     if problem.observed is None:
-        gram = jnp.einsum("tkn,tjn->kj", codes, codes)
-        cross = jnp.einsum("tkn,tpn->kp", codes, problem.x)
+        gram, cross = second_moments(codes, problem.x, mesh)
         dictionary = update_dictionary(gram, cross, state.atoms.dictionary)
         variance = sums.variance
     else:
